@@ -1,0 +1,1 @@
+"""The program that sidecars and SDKs point at."""

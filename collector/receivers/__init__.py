@@ -1,0 +1,1 @@
+"""One intake, several doors."""

@@ -1,0 +1,1 @@
+"""One page a file: ask, compute, draw."""

@@ -1,0 +1,1 @@
+"""A mini-mesh of real Envoy sidecars, and dumps recorded from it."""

@@ -1,0 +1,1 @@
+"""Spans to answers: frames in, frames out; opens no file."""

@@ -1,0 +1,1 @@
+"""Answers to text, JSON, JSON lines and CSV; nothing is computed here."""

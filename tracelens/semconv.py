@@ -1,0 +1,60 @@
+"""Attribute names: every spelling we read, newest first.
+
+The only place that spells a name. Each constant lists the current
+OpenTelemetry semantic convention first, then what Envoy, Istio, Linkerd,
+OpenCensus and older SDKs call the same thing.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+Names = tuple[str, ...]
+
+# -- resource attributes
+SERVICE_NAME: Final[Names] = ("service.name",)
+SERVICE_NAMESPACE: Final[Names] = ("service.namespace", "k8s.namespace.name", "istio.namespace")
+SERVICE_VERSION: Final[Names] = ("service.version", "istio.canonical_revision")
+HOST: Final[Names] = ("k8s.node.name", "host.id", "host.ip", "host.name")
+K8S_WORKLOAD: Final[Names] = (
+    "k8s.deployment.name",
+    "k8s.statefulset.name",
+    "k8s.daemonset.name",
+    "k8s.job.name",
+    "k8s.cronjob.name",
+)
+
+# -- what Istio writes on its spans
+ISTIO_CANONICAL_SERVICE: Final[Names] = ("istio.canonical_service",)
+ISTIO_NAMESPACE: Final[Names] = ("istio.namespace",)
+
+# -- what Envoy writes on its spans, always as strings
+ENVOY_NODE_ID: Final[Names] = ("node_id",)
+ENVOY_CLUSTER: Final[Names] = ("upstream_cluster.name", "upstream_cluster")
+ENVOY_RESPONSE_FLAGS: Final[Names] = ("response_flags",)
+ENVOY_COMPONENT: Final[Names] = ("component",)
+ENVOY_REQUEST_ID: Final[Names] = ("guid:x-request-id",)
+ENVOY_UPSTREAM_ADDRESS: Final[Names] = ("upstream_address",)
+ENVOY_RETRY_COUNT: Final[Names] = ("retry.count",)
+
+# -- HTTP and RPC
+HTTP_METHOD: Final[Names] = ("http.request.method", "http.method")
+HTTP_ROUTE: Final[Names] = ("http.route",)
+HTTP_STATUS: Final[Names] = ("http.response.status_code", "http.status_code")
+HTTP_URL: Final[Names] = ("url.full", "http.url")
+URL_PATH: Final[Names] = ("url.path", "http.target", "http.path")
+RPC_SERVICE: Final[Names] = ("rpc.service",)
+RPC_METHOD: Final[Names] = ("rpc.method",)
+GRPC_STATUS: Final[Names] = ("rpc.grpc.status_code", "rpc.response.status_code", "grpc.status_code")
+ERROR: Final[Names] = ("error",)
+
+# -- response flags (Envoy: "Response Flags" of the access log)
+ABORTED: Final[Names] = ("DC", "DR")  # the client or the peer went away: how long it would have taken is unknown
+TIMED_OUT: Final[Names] = (
+    "UT",
+    "SI",
+    "DT",
+    "UMSDR",
+)  # ended by a limit: the caller waited this long, the work took longer
+UNROUTED: Final[Names] = ("NR", "NC")  # no route or cluster: the host header is the sender's invention
+NO_CALLEE: Final[Names] = ("NR", "NC", "UH", "UF", "UO", "RL", "UAEX", "FI")  # no callee span is expected

@@ -1,0 +1,1 @@
+"""Spans at rest: Delta tables on local disk."""

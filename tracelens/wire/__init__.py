@@ -1,0 +1,1 @@
+"""Bytes to spans: one module a format, one function decode(bodies) each."""
