@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -66,19 +66,20 @@ prepare()  # the one work at import: see the module's docstring
 
 import numba  # noqa: E402  # after the cache folder is set
 
-# nogil: the writer, the dashboard and the API run kernels on threads.
-# No parallel=True: numba's fallback threading layer dies when two threads
-# call a kernel; a ThreadPoolExecutor over ranges of traces fans out instead.
-OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy"}
-
 
 def kernel(function: F) -> F:
-    """Compile `function` on its first call, cached on disk, with the GIL released."""
-    compiled: F = numba.njit(**OPTIONS)(function)
-    return compiled
+    """Compile `function` on its first call, cached on disk, with the GIL released.
+
+    The GIL is released because the writer, the dashboard and the API run
+    kernels on threads. Never parallel=True: numba's fallback threading layer
+    dies when two threads call a kernel; a ThreadPoolExecutor over ranges of
+    traces fans out instead.
+    """
+    compiled: Any = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
+    return cast("F", compiled)
 
 
 def inline(function: F) -> F:
     """A piece of a kernel, compiled into each of its callers."""
-    compiled: F = numba.njit(inline="always", nogil=True, error_model="numpy")(function)
-    return compiled
+    compiled: Any = numba.njit(inline="always", nogil=True, error_model="numpy")(function)
+    return cast("F", compiled)
