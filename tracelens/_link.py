@@ -1,0 +1,593 @@
+"""Kernels of the forest: from ids and times to parents, order and windows.
+
+Owns the loops that frames cannot express, each over a range of traces so that
+threads can share the work, each iterative so that depth costs nothing. What
+the columns mean, and in which order the steps run, stands in `forest.py`.
+
+Rows are positions in arrays sorted by (trace, start, span id) until
+`preorder` gives the final order, in which a parent stands before its children
+and a subtree is one stretch of rows.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracelens._kernels import inline, kernel
+
+I64 = NDArray[np.int64]
+I32 = NDArray[np.int32]
+I8 = NDArray[np.int8]
+U64 = NDArray[np.uint64]
+Bool = NDArray[np.bool_]
+
+ROOT: Final = -1  # no parent reference
+ORPHAN: Final = -2  # a parent reference to a span that is not there, or the cut of a cycle
+
+SERVER: Final = 2  # OTLP's numbers of kinds, as in tracelens.spans
+CLIENT: Final = 3
+PRODUCER: Final = 4
+CONSUMER: Final = 5
+
+SHORT: Final = 12  # below this length an insertion sort beats merging
+
+# The finalizer of splitmix64 (Steele, Lea, Flood, OOPSLA '14).
+_M1: Final = np.uint64(0xBF58476D1CE4E5B9)
+_M2: Final = np.uint64(0x94D049BB133111EB)
+_S30: Final = np.uint64(30)
+_S27: Final = np.uint64(27)
+_S31: Final = np.uint64(31)
+
+
+@inline
+def mix(value: np.uint64, seed: np.uint64) -> np.uint64:
+    """Spread the bits of `value`; the seed differs per call, so that no sender can craft collisions."""
+    x = value ^ seed
+    x = (x ^ (x >> _S30)) * _M1
+    x = (x ^ (x >> _S27)) * _M2
+    return x ^ (x >> _S31)
+
+
+@kernel
+def number_traces(high: U64, low: U64, seed: np.uint64) -> tuple[I64, I64]:
+    """Number traces in order of first appearance: (number per row, first row per trace)."""
+    n = len(high)
+    size = 16
+    while size < 2 * n:
+        size *= 2
+    mask = np.uint64(size - 1)
+    table = np.full(size, -1, np.int64)
+    number = np.empty(n, np.int64)
+    first = np.empty(n, np.int64)
+    count = 0
+    for i in range(n):
+        if i > 0 and high[i] == high[i - 1] and low[i] == low[i - 1]:
+            number[i] = number[i - 1]
+            continue
+        slot = mix(high[i] ^ mix(low[i], seed), seed) & mask
+        while True:
+            known = table[slot]
+            if known < 0:
+                table[slot] = count
+                first[count] = i
+                number[i] = count
+                count += 1
+                break
+            if high[first[known]] == high[i] and low[first[known]] == low[i]:
+                number[i] = known
+                break
+            slot = (slot + np.uint64(1)) & mask
+    return number, first[:count].copy()
+
+
+@kernel
+def group_rows(number: I64, place: I64, count: int) -> tuple[I64, I64]:
+    """Return (offsets per trace, rows by trace), traces in the order `place` gives their numbers."""
+    n = len(number)
+    offsets = np.zeros(count + 1, np.int64)
+    for i in range(n):
+        offsets[place[number[i]] + 1] += 1
+    for t in range(count):
+        offsets[t + 1] += offsets[t]
+    cursor = offsets[:count].copy()
+    order = np.empty(n, np.int64)
+    for i in range(n):
+        t = place[number[i]]
+        order[cursor[t]] = i
+        cursor[t] += 1
+    return offsets, order
+
+
+@inline
+def _starts_before(a: int, b: int, start: I64, span: U64) -> bool:
+    return start[a] < start[b] or (start[a] == start[b] and span[a] < span[b])
+
+
+@kernel
+def sort_traces(offsets: I64, first: int, last: int, order: I64, start: I64, span: U64) -> None:
+    """Sort the rows of each trace by (start, span id), in place."""
+    longest = 0
+    for t in range(first, last):
+        longest = max(longest, offsets[t + 1] - offsets[t])
+    spare = np.empty(longest if longest > SHORT else 0, np.int64)
+    for t in range(first, last):
+        a = offsets[t]
+        n = offsets[t + 1] - a
+        for run in range(0, n, SHORT):  # runs by insertion
+            for i in range(a + run + 1, a + min(run + SHORT, n)):
+                row = order[i]
+                k = i
+                while k > a + run and _starts_before(row, order[k - 1], start, span):
+                    order[k] = order[k - 1]
+                    k -= 1
+                order[k] = row
+        width = SHORT
+        while width < n:  # then merged, bottom up
+            for left in range(0, n - width, 2 * width):
+                middle = a + left + width
+                right = a + min(left + 2 * width, n)
+                if not _starts_before(order[middle], order[middle - 1], start, span):
+                    continue
+                for i in range(width):
+                    spare[i] = order[a + left + i]
+                i = 0
+                j = middle
+                k = a + left
+                while i < width:
+                    if j < right and _starts_before(order[j], spare[i], start, span):
+                        order[k] = order[j]
+                        j += 1
+                    else:
+                        order[k] = spare[i]
+                        i += 1
+                    k += 1
+            width *= 2
+
+
+@inline
+def _find(key: np.uint64, table: I64, mask: np.uint64, base: int, span: U64, seed: np.uint64) -> tuple[int, int]:
+    """Return (position or -1, slot) of a span id in the table of its trace."""
+    slot = mix(key, seed) & mask
+    found = -1
+    while table[slot] != 0:
+        if span[base + table[slot] - 1] == key:
+            found = base + table[slot] - 1
+            break
+        slot = (slot + np.uint64(1)) & mask
+    return found, np.int64(slot)
+
+
+@kernel
+def find_parents(
+    offsets: I64,
+    first: int,
+    last: int,
+    span: U64,
+    parent: U64,
+    has_parent: Bool,
+    half: I8,
+    service: I32,
+    seed: np.uint64,
+    up: I64,
+    doubled: Bool,
+) -> int:
+    """Fill `up` with the position of each span's parent, ROOT or ORPHAN.
+
+    half: 1 and 2 for the client and server half of a shared span, else 0.
+    A span that is its own parent has none. Children of a shared span go to its
+    server unless their service is only the client's.
+    doubled: set for every span whose id another has too; `up` is of no use then.
+    Returns how many ids were met again.
+    """
+    longest = 0
+    for t in range(first, last):
+        longest = max(longest, offsets[t + 1] - offsets[t])
+    room = 4
+    while room < 2 * longest:
+        room *= 2
+    table = np.zeros(room, np.int64)
+    twin = np.full(longest, -1, np.int64)  # of a client half: its server half
+    repeated = 0
+    for t in range(first, last):
+        a = offsets[t]
+        b = offsets[t + 1]
+        if b == a + 1:
+            up[a] = ROOT if not has_parent[a] or parent[a] == span[a] else ORPHAN
+            continue
+        size = 4
+        while size < 2 * (b - a):
+            size *= 2
+        mask = np.uint64(size - 1)
+        table[:size] = 0
+        shared = False
+        for i in range(a, b):
+            if half[i] == 2:
+                shared = True
+                continue
+            found, slot = _find(span[i], table, mask, a, span, seed)
+            if found >= 0:
+                doubled[i] = True
+                doubled[found] = True
+                repeated += 1
+            else:
+                table[slot] = i - a + 1
+        if shared:
+            twin[: b - a] = -1
+            for i in range(a, b):
+                if half[i] == 2:
+                    found, slot = _find(span[i], table, mask, a, span, seed)
+                    twin[found - a] = i
+                    up[i] = found
+        for i in range(a, b):
+            if half[i] == 2:
+                continue
+            if not has_parent[i] or parent[i] == span[i]:
+                up[i] = ROOT
+                continue
+            found, slot = _find(parent[i], table, mask, a, span, seed)
+            if found < 0:
+                up[i] = ORPHAN
+                continue
+            if shared and twin[found - a] >= 0:
+                server = twin[found - a]
+                if service[i] != service[found] or service[i] == service[server]:
+                    found = server
+            up[i] = found
+    return repeated
+
+
+@kernel
+def cut_cycles(offsets: I64, first: int, last: int, start: I64, span: U64, timed: Bool, up: I64, cut: Bool) -> None:
+    """Make the earliest (start, id) of each cycle an orphan, and say so in `cut`."""
+    longest = 0
+    for t in range(first, last):
+        longest = max(longest, offsets[t + 1] - offsets[t])
+    seen = np.empty(longest, np.int64)
+    for t in range(first, last):
+        a = offsets[t]
+        b = offsets[t + 1]
+        backwards = False
+        for i in range(a, b):
+            if up[i] > i:
+                backwards = True  # to a later row: every cycle has such an edge
+                break
+        if not backwards:
+            continue
+        seen[: b - a] = 0
+        for i in range(a, b):
+            stamp = i - a + 1
+            node = i
+            while node >= 0 and seen[node - a] == 0:
+                seen[node - a] = stamp
+                node = up[node]
+            if node < 0 or seen[node - a] != stamp:
+                continue
+            best = node
+            k = up[node]
+            while k != node:
+                if timed[k] != timed[best]:
+                    earlier = timed[k]
+                else:
+                    earlier = start[k] < start[best] or (start[k] == start[best] and span[k] < span[best])
+                if earlier:
+                    best = k
+                k = up[k]
+            up[best] = ORPHAN
+            cut[best] = True
+
+
+@kernel
+def lift_timeless(offsets: I64, first: int, last: int, timed: Bool, up: I64, aside: Bool) -> None:
+    """Hang every span on its nearest timed ancestor; an edge is aside when any edge it replaces was."""
+    longest = 0
+    for t in range(first, last):
+        longest = max(longest, offsets[t + 1] - offsets[t])
+    lifted = np.zeros(longest, np.bool_)
+    stack = np.empty(longest, np.int64)
+    for t in range(first, last):
+        a = offsets[t]
+        b = offsets[t + 1]
+        lifted[: b - a] = False
+        for i in range(a, b):
+            node = i
+            high = 0
+            while node >= 0 and not timed[node] and not lifted[node - a]:
+                stack[high] = node
+                high += 1
+                node = up[node]
+            while high > 0:  # from the topmost down, so that each looks one step up
+                high -= 1
+                node = stack[high]
+                p = up[node]
+                if p >= 0 and not timed[p]:
+                    aside[node] = aside[node] or aside[p]
+                    up[node] = up[p]
+                lifted[node - a] = True
+        for i in range(a, b):
+            p = up[i]
+            if timed[i] and p >= 0 and not timed[p]:
+                aside[i] = aside[i] or aside[p]
+                up[i] = up[p]
+
+
+@kernel
+def preorder(offsets: I64, first: int, last: int, up: I64, order: I64, parent: I64, until: I64, depth: I32) -> None:
+    """Number spans so that a parent stands before its children: siblings by (start, id).
+
+    order: position of each row. parent: row, ROOT or ORPHAN. until: one past
+    the last row of its subtree.
+    """
+    longest = 0
+    for t in range(first, last):
+        longest = max(longest, offsets[t + 1] - offsets[t])
+    child = np.empty(longest, np.int64)  # first child, then each next sibling
+    after = np.empty(longest, np.int64)
+    row = np.empty(longest, np.int64)
+    for t in range(first, last):
+        a = offsets[t]
+        n = offsets[t + 1] - a
+        child[:n] = -1
+        top = np.int64(-1)
+        for i in range(n - 1, -1, -1):
+            p = up[a + i]
+            if p >= 0:
+                after[i] = child[p - a]
+                child[p - a] = i
+            else:
+                after[i] = top
+                top = i
+        node = top
+        k = a
+        level = 0
+        while node >= 0:
+            row[node] = k
+            order[k] = a + node
+            p = up[a + node]
+            parent[k] = row[p - a] if p >= 0 else p
+            depth[k] = level
+            k += 1
+            if child[node] >= 0:
+                node = child[node]
+                level += 1
+                continue
+            while node >= 0:
+                until[row[node]] = k
+                if after[node] >= 0:
+                    node = after[node]
+                    break
+                p = up[a + node]
+                node = p - a if p >= 0 else np.int64(-1)
+                level -= 1
+
+
+@kernel
+def settle_times(
+    offsets: I64,
+    first: int,
+    last: int,
+    parent: I64,
+    timed: Bool,
+    blocking: Bool,
+    crossing: I8,
+    cap: int,
+    bits: I32,
+    start: I64,
+    end: I64,
+    skew: I64,
+    marks: I32,
+) -> None:
+    """Correct clock skew top-down, and give timeless spans their ancestor's start.
+
+    crossing: 1 where the edge to the parent joins two clocks.
+    bits: marks for shifted, aligned, capped, moved along.
+    """
+    for t in range(first, last):
+        earliest = np.int64(0)
+        known = False
+        for i in range(offsets[t], offsets[t + 1]):
+            if timed[i] and (not known or start[i] < earliest):
+                earliest = start[i]
+                known = True
+        for i in range(offsets[t], offsets[t + 1]):
+            p = parent[i]
+            if not timed[i]:
+                start[i] = start[p] if p >= 0 else earliest
+                end[i] = start[i]
+                continue
+            if p < 0:
+                continue
+            if crossing[i] == 0:
+                shift = skew[p]
+                if shift != 0:
+                    marks[i] |= bits[3]
+            else:
+                shift = np.int64(0)
+                if blocking[i]:
+                    fits = end[i] - start[i] <= end[p] - start[p]
+                    if start[i] < start[p]:
+                        shift = start[p] - start[i]
+                    elif fits and end[i] > end[p]:
+                        shift = end[p] - end[i]
+                    if abs(shift) > cap:
+                        shift = np.int64(0)
+                        marks[i] |= bits[2]
+                    elif shift != 0:
+                        marks[i] |= bits[0] if fits else bits[1]
+            start[i] += shift
+            end[i] += shift
+            skew[i] = shift
+
+
+@kernel
+def cut_windows(
+    offsets: I64,
+    first: int,
+    last: int,
+    parent: I64,
+    blocking: Bool,
+    bits: I32,
+    start: I64,
+    end: I64,
+    lo: I64,
+    hi: I64,
+    marks: I32,
+) -> None:
+    """Cut each span to its parent's window; what nobody waits for keeps its own interval.
+
+    bits: marks for cut before, cut after, outside. Below an empty window
+    nothing is marked: the span above it says it.
+    """
+    for i in range(offsets[first], offsets[last]):
+        p = parent[i]
+        if p < 0 or not blocking[i]:
+            lo[i] = start[i]
+            hi[i] = end[i]
+            continue
+        lo[i] = min(max(start[i], lo[p]), hi[p])
+        hi[i] = max(min(end[i], hi[p]), lo[i])
+        if lo[p] == hi[p] and start[p] != end[p]:
+            continue
+        if end[i] < lo[p] or start[i] > hi[p] or (lo[i] == hi[i] and start[i] != end[i]):
+            marks[i] |= bits[2]
+            continue
+        if start[i] < lo[p]:
+            marks[i] |= bits[0]
+        if end[i] > hi[p]:
+            marks[i] |= bits[1]
+
+
+@inline
+def _sooner(a: int, b: int, start: I64, end: I64, span: U64, lo: int, hi: int) -> bool:
+    """Whether child a comes before child b: window end descending, start ascending, id ascending."""
+    a_end = min(end[a], hi)
+    b_end = min(end[b], hi)
+    if a_end != b_end:
+        return a_end > b_end
+    a_start = max(start[a], lo)
+    b_start = max(start[b], lo)
+    return a_start < b_start or (a_start == b_start and span[a] < span[b])
+
+
+@kernel
+def sort_children(rows: I64, a: int, n: int, spare: I64, start: I64, end: I64, span: U64, lo: int, hi: int) -> None:
+    """Sort n children from rows[a] on in the order the walk asks for them, in the window [lo, hi)."""
+    for run in range(0, n, SHORT):
+        for i in range(a + run + 1, a + min(run + SHORT, n)):
+            row = rows[i]
+            k = i
+            while k > a + run and _sooner(row, rows[k - 1], start, end, span, lo, hi):
+                rows[k] = rows[k - 1]
+                k -= 1
+            rows[k] = row
+    width = SHORT
+    while width < n:
+        for left in range(0, n - width, 2 * width):
+            middle = a + left + width
+            right = a + min(left + 2 * width, n)
+            if not _sooner(rows[middle], rows[middle - 1], start, end, span, lo, hi):
+                continue
+            for i in range(width):
+                spare[i] = rows[a + left + i]
+            i = 0
+            j = middle
+            k = a + left
+            while i < width:
+                if j < right and _sooner(rows[j], spare[i], start, end, span, lo, hi):
+                    rows[k] = rows[j]
+                    j += 1
+                else:
+                    rows[k] = spare[i]
+                    i += 1
+                k += 1
+        width *= 2
+
+
+@kernel
+def order_children(
+    offsets: I64,
+    first: int,
+    last: int,
+    parent: I64,
+    start: I64,
+    end: I64,
+    span: U64,
+    lo: I64,
+    hi: I64,
+    child_offsets: I64,
+    children: I64,
+) -> None:
+    """Fill `children`: those of row i from child_offsets[i] on, in the order of the walk."""
+    a = offsets[first]
+    b = offsets[last]
+    most = 0
+    for i in range(a, b):
+        most = max(most, child_offsets[i + 1] - child_offsets[i])
+    spare = np.empty(most if most > SHORT else 0, np.int64)
+    cursor = child_offsets[a:b].copy()
+    for i in range(a, b):
+        # From the last to the first: children mostly finish in the order they
+        # start, and the one that finishes last comes first.
+        k = b - 1 - (i - a)
+        p = parent[k]
+        if p >= 0:
+            children[cursor[p - a]] = k
+            cursor[p - a] += 1
+    for i in range(a, b):
+        n = child_offsets[i + 1] - child_offsets[i]
+        if n > 1:
+            sort_children(children, child_offsets[i], n, spare, start, end, span, lo[i], hi[i])
+
+
+@kernel
+def find_roots(
+    offsets: I64,
+    first: int,
+    last: int,
+    parent: I64,
+    timed: Bool,
+    start: I64,
+    end: I64,
+    span: U64,
+    entry: I64,
+    n_roots: I32,
+    n_orphans: I32,
+) -> None:
+    """Choose each trace's primary root: a root before an orphan, then earliest, longest, smallest id."""
+    for t in range(first, last):
+        a = offsets[t]
+        best = a
+        for i in range(a, offsets[t + 1]):
+            if parent[i] >= 0:
+                continue
+            if parent[i] == ORPHAN:
+                n_orphans[t] += 1
+            elif timed[i]:
+                n_roots[t] += 1
+            if timed[i] != timed[best]:
+                better = timed[i]
+            elif parent[i] != parent[best]:
+                better = parent[i] > parent[best]
+            elif start[i] != start[best]:
+                better = start[i] < start[best]
+            elif end[i] != end[best]:
+                better = end[i] > end[best]
+            else:
+                better = span[i] < span[best]
+            if better:
+                best = i
+        entry[t] = best
+        if n_roots[t] == 0 and parent[best] == ROOT:
+            n_roots[t] = 1  # nothing in this trace has a time
+
+
+@kernel
+def count_bits(marks: I32, counts: I64) -> None:
+    """Add to counts[k] how many marks have bit k."""
+    for mark in marks:
+        if mark != 0:
+            for k in range(len(counts)):
+                if mark >> k & 1:
+                    counts[k] += 1
