@@ -1,1 +1,131 @@
-"""Every question a person can ask, asked of a store or of a dump."""
+"""The Lens: every question a person can ask, asked of a store or of a dump.
+
+Owns nothing but the asking: one file a question, one method each. Command
+line and dashboard ask here and nothing below.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from tracelens.lens import paths as _paths
+from tracelens.lens import route as _route
+from tracelens.lens import routes as _routes
+from tracelens.lens import traces as _traces
+from tracelens.lens.analysed import SETTLE_NANO, Memory
+from tracelens.lens.paths import ALL, Band, Walk
+from tracelens.lens.question import Answer, Box, Heatmap, Method, Question, SourceInfo, TraceAnswer
+from tracelens.lens.routes import Route
+from tracelens.lens.sources import Source, open_source
+
+__all__ = [
+    "ALL",
+    "SETTLE_NANO",
+    "Answer",
+    "Band",
+    "Box",
+    "Heatmap",
+    "Lens",
+    "Method",
+    "Question",
+    "Route",
+    "SourceInfo",
+    "TraceAnswer",
+    "Walk",
+]
+
+TICK_NANO = 2_000_000_000  # how often a version changes while traces settle
+
+
+class Lens:
+    """Answers about one source. Safe to share between threads."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self._memory = Memory()
+        self._seen = ("", 0)  # the last version of the source, and when it was first seen
+
+    @classmethod
+    def open(cls, source: str, *, input_format: str | None = None, strict: bool = False) -> Lens:
+        """Return the Lens on a store, a data directory, or a dump.
+
+        Raises InputError, at the first question, when there is nothing that can be read.
+        """
+        return cls(open_source(source, input_format=input_format, strict=strict))
+
+    def version(self) -> str:
+        """Return a text that changes when answers may: spans came, or traces settled meanwhile."""
+        version = self.source.version()
+        if not self.source.live:
+            return version
+        changed = self._changed_at(version)
+        now = time.time_ns()
+        tick = min(now, changed + SETTLE_NANO + TICK_NANO) // TICK_NANO
+        return f"{version}.{tick}"
+
+    def _changed_at(self, version: str) -> int:
+        """Return when this Lens first saw a version of its source."""
+        if self._seen[0] != version:
+            self._seen = (version, time.time_ns())
+        return self._seen[1]
+
+    def now_range(self) -> tuple[int, int] | None:
+        """Return (earliest start, latest end) of the source's spans; None when it has none."""
+        return self.source.range()
+
+    def routes(self, question: Question) -> Answer:
+        """Which routes are there, how fast, how often wrong."""
+        return _routes.routes(self._memory.get(self.source, question), question)
+
+    def summary(self, question: Question) -> Answer:
+        """How all first calls of traces fare together."""
+        return _routes.summary(self._memory.get(self.source, question), question)
+
+    def series(self, question: Question, route: Route | None, points: int) -> Answer:
+        """How that went over time."""
+        return _routes.series(self._memory.get(self.source, question), question, route, points)
+
+    def heatmap(self, question: Question, route: Route, columns: int, rows: int) -> Heatmap:
+        """A route's calls by start and duration."""
+        return _route.heatmap(self._memory.get(self.source, question), question, route, columns, rows)
+
+    def slow_tail(self, question: Question, route: Route, share: float = 0.1) -> Box:
+        """The box over a route's slowest calls."""
+        return _route.slow_tail(self._memory.get(self.source, question), question, route, share)
+
+    def contrast(self, question: Question, route: Route, box: Box) -> Answer:
+        """What the calls in a box share that the route's others do not."""
+        return _route.contrast(self.source, self._memory.get(self.source, question), question, route, box)
+
+    def exemplars(self, question: Question, route: Route, box: Box, limit: int) -> Answer:
+        """The slowest calls in a box."""
+        return _route.exemplars(self._memory.get(self.source, question), question, route, box, limit)
+
+    def profile(
+        self,
+        question: Question,
+        route: Route | None,
+        bands: Sequence[Band] = (ALL,),
+        *,
+        walk: Walk | None = None,
+        skew: bool = True,
+    ) -> Answer:
+        """Where the latency of a route's calls goes, or without a route that of whole traces."""
+        window = self._memory.get(self.source, question, skew=skew)
+        return _paths.profile(window, question, route, bands, walk or Walk())
+
+    def sections(
+        self, question: Question, route: Route | None, *, walk: Walk | None = None, skew: bool = True
+    ) -> Answer:
+        """The critical path of each call, section by section."""
+        window = self._memory.get(self.source, question, skew=skew)
+        return _paths.sections(window, question, route, walk or Walk())
+
+    def traces(self, question: Question, slowest: int | None = None, limit: int = 100) -> Answer:
+        """Traces that have a matching call."""
+        return _traces.traces(self._memory.get(self.source, question), question, slowest, limit)
+
+    def trace(self, trace_id: str, *, walk: Walk | None = None, skew: bool = True) -> TraceAnswer:
+        """One trace in tree order with its critical path."""
+        return _traces.trace(self.source, trace_id, walk or Walk(), skew=skew)

@@ -1,0 +1,263 @@
+"""Calls: which spans are one request, who served it, and under which name.
+
+Owns the folding of a request's proxy and app spans into one call, by parent
+ids only, and the labels (workload, operation, layer) that analysis groups by.
+Names of a single span come from `names.py`; percentiles and critical paths
+are computed elsewhere.
+
+A call begins at its *entry* span: the inbound span of the callee's proxy, else
+the app's SERVER or CONSUMER span, else a root that states no kind. The app span
+behind an inbound proxy span joins its call; outbound proxy and CLIENT spans
+belong to the call that makes the request.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from tracelens import _fold, names, semconv
+from tracelens.forest import Forest
+from tracelens.names import MAX_OPERATIONS, OTHER, has_flag
+from tracelens.spans import CLIENT, CONSUMER, PRODUCER, SERVER, STATUS_ERROR, UNSPECIFIED, attribute, whole
+
+CALLS = pl.Schema(
+    {
+        "span": pl.Int64,  # row of the entry span in the forest
+        "trace": pl.Int64,  # index of the trace in the forest
+        "trace_id": pl.Binary,
+        "service": pl.String,  # the callee's workload
+        "namespace": pl.String,  # null when nothing tells it
+        "route": pl.String,
+        "caller": pl.String,  # workload of the call that made this one; null at the edge
+        "start_unix_nano": pl.Int64,  # of the entry span, after skew correction
+        "duration_nano": pl.Int64,  # of the entry span
+        "error": pl.Boolean,  # 5xx, a gRPC status other than OK, or status ERROR
+        "censored": pl.Boolean,  # the client went away (DC, DR): how long it would have taken is unknown
+        "timed_out": pl.Boolean,  # ended by a limit: the caller waited this long
+        "is_root": pl.Boolean,  # the first call of its trace
+    }
+)
+
+LAYERS = ("app", "ingress_proxy", "egress_proxy", "network_queueing", "client")  # by _fold's codes
+ENVOY_SCOPE = "envoy"
+GRPC_OK = ("0", "OK", "Ok", "ok")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calls:
+    """The calls of a forest, and a label for each of its spans."""
+
+    table: pl.DataFrame  # CALLS, by trace, then start
+    service: pl.Series  # workload of each span
+    operation: pl.Series  # of each span; an entry span's is its call's route
+    layer: pl.Series  # LAYERS, of each span
+    call: npt.NDArray[np.int64]  # row of the entry span each span works for; -1 for none
+
+
+def calls(forest: Forest) -> Calls:
+    """Return the calls of a forest.
+
+    Every trace has at least one: where no span is an entry, the primary root is.
+    """
+    facts = _facts(forest.spans)
+    folded = _fold_spans(forest, facts)
+    operation = _route_of_app(facts, folded)
+    return Calls(
+        table=_table(forest, facts, folded, operation),
+        service=facts["workload"],
+        operation=operation,
+        layer=pl.Series("layer", LAYERS, pl.String).gather(pl.Series(folded.layer, dtype=pl.UInt32)),
+        call=folded.call,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Folded:
+    direction: npt.NDArray[np.int8]
+    call: npt.NDArray[np.int64]
+    layer: npt.NDArray[np.int8]
+
+
+def _facts(spans: pl.DataFrame) -> pl.DataFrame:
+    """Return what each span tells by itself, one row a span."""
+    columns = spans.columns
+    node = attribute(columns, semconv.ENVOY_NODE_ID)
+    cluster = attribute(columns, semconv.ENVOY_CLUSTER)
+    kind = pl.col("kind")
+    proxy = (pl.col("scope_name") == ENVOY_SCOPE).fill_null(value=False) | (
+        attribute(columns, semconv.ENVOY_COMPONENT) == "proxy"
+    ).fill_null(value=False)
+    attempt = proxy & pl.col("name").str.contains("^router .* egress$")
+    workload, namespace = names.workload(columns)
+    role = (
+        pl.when(attempt)
+        .then(_fold.ATTEMPT)
+        .when(proxy)
+        .then(_fold.PROXY)
+        .when(kind.is_in([SERVER, CONSUMER]))
+        .then(_fold.APP_SERVER)
+        .when(kind.is_in([CLIENT, PRODUCER]))
+        .then(_fold.APP_CLIENT)
+        .otherwise(_fold.APP)
+    )
+    gateway_node = node.str.contains("^(?:router|waypoint)~").fill_null(value=False)
+    hint = (
+        pl.when(proxy & gateway_node)
+        .then(_fold.GATEWAY)
+        .when(cluster.str.starts_with("inbound|"))
+        .then(_fold.INBOUND)
+        .when(cluster.str.starts_with("outbound|"))
+        .then(_fold.OUTBOUND)
+        .when(proxy & node.is_null() & (kind == CLIENT))
+        .then(_fold.OUTBOUND)
+        .when(proxy & node.is_null())
+        .then(_fold.INBOUND)
+        .otherwise(_fold.UNKNOWN)
+    )
+    status = whole(columns, semconv.HTTP_STATUS)
+    grpc = attribute(columns, semconv.GRPC_STATUS)
+    failed = (
+        (pl.col("status_code") == STATUS_ERROR).fill_null(value=False)
+        | (status >= 500).fill_null(value=False)
+        | grpc.is_in(GRPC_OK).not_().fill_null(value=False)
+    )
+    return (
+        spans.lazy()
+        .select(
+            workload=workload,
+            namespace=namespace,
+            operation=names.operation(columns),
+            chosen=attribute(columns, semconv.HTTP_ROUTE).is_not_null()
+            | attribute(columns, semconv.RPC_SERVICE).is_not_null(),
+            role=role.cast(pl.Int8),
+            hint=hint.cast(pl.Int8),
+            node=node,
+            typed=(kind != UNSPECIFIED).cast(pl.Int8),
+            referenced=pl.col("parent_span_id").is_not_null().cast(pl.Int8),
+            error=failed,
+            censored=has_flag(columns, semconv.ABORTED),
+            timed_out=has_flag(columns, semconv.TIMED_OUT),
+        )
+        .collect()
+    )
+
+
+def _codes(text: pl.Series) -> npt.NDArray[np.int32]:
+    """Return a dense code per distinct string, -1 for null."""
+    ranks = text.rank("dense").cast(pl.Int32).fill_null(0).to_numpy() - 1
+    return np.ascontiguousarray(ranks, np.int32)
+
+
+def _fold_spans(forest: Forest, facts: pl.DataFrame) -> _Folded:
+    """Run the kernel, and give every trace a call."""
+    n = len(facts)
+    folded = _Folded(np.zeros(n, np.int8), np.full(n, -1, np.int64), np.zeros(n, np.int8))
+    role, hint, typed, referenced = (_array(facts[name], np.int8) for name in ("role", "hint", "typed", "referenced"))
+    node = _codes(facts["node"])
+    _mark_gateways(node, hint, role, _array(forest.spans["kind"], np.int8))
+    _fold.fold(
+        forest.parent,
+        forest.child_offsets,
+        forest.children,
+        role,
+        hint,
+        node,
+        _codes(facts["workload"]),
+        typed,
+        referenced,
+        folded.direction,
+        folded.call,
+        folded.layer,
+    )
+    without = np.add.reduceat(folded.call >= 0, forest.trace_offsets[:-1]) == 0 if n else np.zeros(0, bool)
+    for trace in np.flatnonzero(without):
+        rows = slice(forest.trace_offsets[trace], forest.trace_offsets[trace + 1])
+        folded.call[rows] = forest.entry[trace]
+    return folded
+
+
+def _mark_gateways(
+    node: npt.NDArray[np.int32], hint: npt.NDArray[np.int8], role: npt.NDArray[np.int8], kind: npt.NDArray[np.int8]
+) -> None:
+    """Call an outbound SERVER span of an Envoy that never carries a request inbound a gateway's."""
+    known = (node >= 0) & (role == _fold.PROXY)
+    inbound = np.zeros(int(node.max(initial=-1)) + 1, bool)
+    inbound[node[known & (hint == _fold.INBOUND)]] = True
+    outbound = known & (hint == _fold.OUTBOUND) & (kind == SERVER)
+    outbound[outbound] = ~inbound[node[outbound]]
+    hint[outbound] = _fold.GATEWAY
+
+
+def _array(series: pl.Series, dtype: type[np.generic]) -> npt.NDArray[np.int8]:
+    """Return a writable, contiguous array: kernels are compiled for one kind only."""
+    return np.array(series.to_numpy(), dtype=dtype)
+
+
+def _route_of_app(facts: pl.DataFrame, folded: _Folded) -> pl.Series:
+    """Return the operation of each span, a proxy's taken from the app span behind it that knows its route.
+
+    Names beyond MAX_OPERATIONS of a workload, rarest first, become OTHER.
+    """
+    role, call = facts["role"].to_numpy(), folded.call
+    rows = np.arange(len(call))
+    behind = (role == _fold.APP_SERVER) & (call >= 0) & (call != rows) & facts["chosen"].to_numpy()
+    operation = facts["operation"]
+    if behind.any():
+        # Of several app spans behind one proxy span the first names the route.
+        entry, first = np.unique(call[behind], return_index=True)
+        operation = operation.scatter(entry, operation.gather(np.flatnonzero(behind)[first]))
+    counted = pl.DataFrame({"workload": facts["workload"], "operation": operation})
+    rare = (
+        counted.lazy()
+        .group_by("workload", "operation")
+        .len()
+        .sort("len", "operation", descending=[True, False])
+        .filter(pl.int_range(pl.len()).over("workload") >= MAX_OPERATIONS)
+        .select("workload", "operation", rare=pl.lit(value=True))
+        .collect()
+    )
+    if rare.is_empty():
+        return operation.rename("operation")
+    marked = counted.join(rare, on=["workload", "operation"], how="left", validate="m:1", maintain_order="left")
+    return marked.select(
+        pl.when(pl.col("rare")).then(pl.lit(OTHER)).otherwise("operation").alias("operation")
+    ).to_series()
+
+
+def _table(forest: Forest, facts: pl.DataFrame, folded: _Folded, operation: pl.Series) -> pl.DataFrame:
+    """Return CALLS: one row an entry span, in the order of the forest's rows."""
+    entry = np.unique(folded.call[folded.call >= 0])
+    trace = np.searchsorted(forest.trace_offsets, entry, side="right") - 1
+    above = forest.parent[entry]
+    caller_call = np.where(above >= 0, folded.call[above], -1)
+    workload = facts["workload"]
+    caller_row = np.where(caller_call >= 0, caller_call, above)
+    caller = workload.gather(np.maximum(caller_row, 0))
+    of = facts.select("namespace", "error", "censored", "timed_out")[entry]
+    duration = forest.end[entry] - forest.start[entry]
+    return (
+        pl.DataFrame(
+            {
+                "span": entry,
+                "trace": trace,
+                "trace_id": forest.spans["trace_id"].gather(entry),
+                "service": workload.gather(entry),
+                "namespace": of["namespace"],
+                "route": operation.gather(entry),
+                "caller": caller,
+                "start_unix_nano": forest.start[entry],
+                "duration_nano": duration,
+                "error": of["error"],
+                "censored": of["censored"],
+                "timed_out": of["timed_out"],
+                "is_root": entry == forest.entry[trace],
+            }
+        )
+        .with_columns(caller=pl.when(pl.Series(caller_row >= 0)).then("caller"))
+        .cast(CALLS)
+        .select(CALLS.names())
+    )

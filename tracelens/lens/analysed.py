@@ -1,0 +1,109 @@
+"""Spans of a window, linked and folded: what every answer starts from.
+
+Owns the way from a source to calls, and the memory of it: dashboards ask many
+questions of one window.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from tracelens import forest as forests
+from tracelens.calls import Calls, calls
+from tracelens.forest import Forest
+from tracelens.lens.question import Question, SourceInfo
+from tracelens.lens.sources import Source
+from tracelens.lens.where import select
+
+# Envoy flushes every 5 s, Linkerd every 10 s: after 15 s without a span a trace has all it will get.
+SETTLE_NANO = 15_000_000_000
+REMEMBERED = 3  # windows: the one shown, the one before, and one to come back to
+
+
+@dataclass(frozen=True, slots=True)
+class Analysed:
+    """A window's forest and calls."""
+
+    forest: Forest
+    calls: Calls
+    settled: npt.NDArray[np.bool_]  # of each trace: nothing came for SETTLE_NANO
+    info: SourceInfo
+    next_settle_nano: int | None  # when the next open trace settles
+
+    def selected(self, question: Question) -> pl.DataFrame:
+        """Return CALLS of settled traces that a question is about."""
+        table = select(self.calls, self.forest.spans, question.conditions)
+        kept = pl.Series(self.settled).gather(table["trace"])
+        start = pl.col("start_unix_nano")
+        window = pl.lit(value=True)
+        if question.start_nano is not None:
+            window &= start >= question.start_nano
+        if question.end_nano is not None:
+            window &= start < question.end_nano
+        return table.filter(kept).filter(window)
+
+
+def analyse(source: Source, question: Question, now_nano: int, *, skew: bool = True) -> Analysed:
+    """Load, link and fold the spans of a question's window."""
+    keys = {c.attribute_key[1] for c in question.conditions if c.attribute_key}
+    loaded = source.load(question.start_nano, question.end_nano, keys)
+    forest = forests.link(loaded.spans, skew=skew)
+    settled, next_settle = _settled(forest, now_nano) if source.live else (np.ones(forest.traces, np.bool_), None)
+    described = source.describe()
+    spans = forest.spans
+    info = SourceInfo(
+        kind=described.kind,
+        format=described.format,
+        files=described.files,
+        spans=len(spans),
+        traces=forest.traces,
+        complete_traces=int(forest.complete.sum()),
+        start_unix_nano=spans["start_time_unix_nano"].min() if len(spans) else None,  # type: ignore[arg-type]  # Int64
+        end_unix_nano=spans["end_time_unix_nano"].max() if len(spans) else None,  # type: ignore[arg-type]  # Int64
+        open_traces=int((~settled).sum()),
+        repairs=forest.repairs(),
+        rejected_spans=loaded.rejected,
+        losses=loaded.losses,
+    )
+    return Analysed(forest, calls(forest), settled, info, next_settle)
+
+
+def _settled(forest: Forest, now_nano: int) -> tuple[npt.NDArray[np.bool_], int | None]:
+    """Return which traces are settled, and when the next one will be."""
+    if forest.traces == 0:
+        return np.zeros(0, np.bool_), None
+    received = forest.spans["received_unix_nano"].fill_null(0).to_numpy()
+    last = np.maximum.reduceat(received, forest.trace_offsets[:-1])
+    settled = last <= now_nano - SETTLE_NANO
+    waiting = last[~settled]
+    return settled, int(waiting.min()) + SETTLE_NANO if len(waiting) else None
+
+
+class Memory:
+    """The last few windows analysed; forgets the oldest. Safe to ask from several threads."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[tuple[object, ...], Analysed] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, source: Source, question: Question, *, skew: bool = True) -> Analysed:
+        """Return the analysis of a question's window, made anew when the source has changed."""
+        keys = tuple(sorted(c.attribute_key[1] for c in question.conditions if c.attribute_key))
+        key = (source.version(), question.start_nano, question.end_nano, keys, skew)
+        now = time.time_ns()
+        with self._lock:
+            found = self._kept.get(key)
+            if found is None or (found.next_settle_nano is not None and found.next_settle_nano <= now):
+                found = analyse(source, question, now, skew=skew)
+                self._kept[key] = found
+            self._kept.move_to_end(key)
+            while len(self._kept) > REMEMBERED:
+                self._kept.popitem(last=False)
+            return found

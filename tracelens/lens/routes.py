@@ -1,0 +1,48 @@
+"""Which routes are slow: per route, over time, and altogether."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from tracelens.analysis import routes as analysis
+from tracelens.lens.analysed import Analysed
+from tracelens.lens.question import Answer, Question
+
+Route = tuple[str, str]  # service, operation
+
+
+def routes(window: Analysed, question: Question) -> Answer:
+    """Return ROUTES rows, most impact first."""
+    return Answer(rows=analysis.routes(window.selected(question).lazy()).collect(), source=window.info)
+
+
+def summary(window: Analysed, question: Question) -> Answer:
+    """Return one row over the first calls of traces."""
+    return Answer(rows=analysis.summary(window.selected(question).lazy()).collect(), source=window.info)
+
+
+def series(window: Analysed, question: Question, route: Route | None, points: int) -> Answer:
+    """Return SERIES rows of one route, or of every route and (service null) of all first calls of traces."""
+    table = window.selected(question).lazy()
+    start, end = span_of(window, question)
+    if route is not None:
+        one = table.filter(is_route(route))
+        rows = analysis.series(one, start, end, points, ("service", "route")).collect()
+    else:
+        each = analysis.series(table, start, end, points, ("service", "route"))
+        roots = analysis.series(table.filter("is_root"), start, end, points, ())
+        rows = pl.concat(pl.collect_all([roots, each]))
+    return Answer(rows=rows, source=window.info)
+
+
+def is_route(route: Route) -> pl.Expr:
+    """Whether a call is of a route."""
+    service, operation = route
+    return (pl.col("service") == service) & (pl.col("route") == operation)
+
+
+def span_of(window: Analysed, question: Question) -> tuple[int, int]:
+    """Return the bounds of a question's window; an open end is the data's."""
+    start = question.start_nano if question.start_nano is not None else window.info.start_unix_nano or 0
+    end = question.end_nano if question.end_nano is not None else (window.info.end_unix_nano or 0) + 1
+    return start, max(end, start + 1)

@@ -1,0 +1,150 @@
+"""Who handled a span, and what it was asked: workload, namespace, operation.
+
+Owns the fixed rules that turn attributes into names, for one span at a time.
+Which spans are one request is the business of `calls.py`.
+
+An operation is, first that exists: the method and `http.route`; the gRPC
+service and method; a span name somebody chose; the method and the URL's path
+with its ids replaced. The template needs no history: a segment becomes `{id}`
+when it is hexadecimal of 8 or more, longer than 40 characters, or holds a
+digit and is not a version such as `v1`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import polars as pl
+
+from tracelens import semconv
+from tracelens.spans import attribute, column
+
+NO_ROUTE = "(unrouted)"  # NR: the path and the host are the sender's invention
+OTHER = "(other)"  # what a workload has beyond MAX_OPERATIONS
+MAX_OPERATIONS = 200  # a workload has tens of routes; hundreds are ids that no rule caught
+
+METHOD = r"(?:GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS|TRACE|CONNECT)"
+VERSION = r"/(v[0-9]{1,3}(?:(?:alpha|beta|rc)[0-9]{0,3})?)/"
+IDENTIFIER = r"/(?:[^/\x00]*[0-9][^/\x00]*|[0-9a-fA-F]{8,}|[0-9a-fA-F-]{32,}|[^/\x00]{41,})/"
+GRPC_PATH = r"^/((?:[A-Za-z_]\w*\.)+[A-Za-z_]\w*/[A-Za-z_]\w*)$"
+# Names that a proxy or an SDK makes up when nobody chose one.
+GENERIC = rf"^(?:ingress|egress(?: .*)?|router .* egress|async .* egress|.*\*|(?:HTTP )?{METHOD}|HTTP)$"
+# Istio's node id: type~address~pod.namespace~domain.
+NODE_ID = r"^[^~]*~[^~]*~([^~]+)\.([^.~]+)~"
+# Kubernetes' pod names: deployment-replicaset-xxxxx and statefulset-N.
+POD_SUFFIX = r"(?:-[a-z0-9]{6,10}-[a-z0-9]{4,5}|-[0-9]+)$"
+
+
+def template(path: pl.Expr) -> pl.Expr:
+    """Return a URL path with its ids replaced by `{id}`.
+
+    Slashes are doubled first, so that each segment has two of its own and one
+    pass replaces neighbours too; a version is marked with NUL, which no path
+    that came through UTF-8 text and a URL holds, to be left alone.
+    """
+    doubled = pl.concat_str(path.str.replace_all("\x00", "", literal=True), pl.lit("/"))
+    return (
+        doubled.str.replace_all("/", "//", literal=True)
+        .str.replace_all(VERSION, "/${1}\x00/")
+        .str.replace_all(IDENTIFIER, "/{id}/")
+        .str.replace_all("\x00", "", literal=True)
+        .str.replace_all("//", "/", literal=True)
+        .str.replace(r"(.)/$", "${1}")
+    )
+
+
+def url_path(url: pl.Expr) -> pl.Expr:
+    """Return the path of a URL or of a request target, without its query; null when there is none."""
+    return url.str.extract(r"^(?:[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*)?(/[^?#]*)")
+
+
+def workload(columns: Collection[str]) -> tuple[pl.Expr, pl.Expr]:
+    """Return (workload, namespace) of a span; the namespace is null when nothing tells it."""
+    node = attribute(columns, semconv.ENVOY_NODE_ID)
+    namespace = pl.coalesce(
+        attribute(columns, semconv.SERVICE_NAMESPACE, "res"),
+        attribute(columns, semconv.ISTIO_NAMESPACE),
+        node.str.extract(NODE_ID, 2),
+    )
+    service = pl.col("service_name")
+    # Istio names a proxy's service NAME.NAMESPACE; its app is NAME.
+    bare = (
+        pl.when(service.str.ends_with(pl.concat_str(pl.lit("."), namespace)))
+        .then(service.str.head(-(namespace.str.len_chars().cast(pl.Int64) + 1)))
+        .otherwise(service)
+    )
+    name = pl.coalesce(
+        attribute(columns, semconv.ISTIO_CANONICAL_SERVICE),
+        attribute(columns, semconv.ISTIO_CANONICAL_SERVICE, "res"),
+        attribute(columns, semconv.K8S_WORKLOAD, "res"),
+        node.str.extract(NODE_ID, 1).str.replace(POD_SUFFIX, ""),
+        bare,
+        service,
+    )
+    return name, namespace
+
+
+def operation(columns: Collection[str]) -> pl.Expr:
+    """Return what a span was asked to do, by the rule at the top of this module."""
+    method = attribute(columns, semconv.HTTP_METHOD)
+    name = pl.col("name")
+    path = url_path(pl.coalesce(attribute(columns, semconv.URL_PATH), attribute(columns, semconv.HTTP_URL)))
+    route = attribute(columns, semconv.HTTP_ROUTE)
+    rpc_service = attribute(columns, semconv.RPC_SERVICE)
+    rpc_method = attribute(columns, semconv.RPC_METHOD)
+    grpc = path.str.extract(GRPC_PATH)
+    is_grpc = attribute(columns, semconv.GRPC_STATUS).is_not_null() | attribute(columns, ("grpc.path",)).is_not_null()
+    # A name that is the request's own path, with or without the method, was chosen by nobody.
+    named_path = name.str.extract(rf"^(?:{METHOD} )?(/.*)$")
+    raw = named_path.is_not_null() & (path.is_null() | (url_path(named_path) == path))
+    chosen = name.str.contains(GENERIC).not_() & raw.not_()
+    templated = template(pl.coalesce(path, url_path(named_path)))
+    with_method = pl.coalesce(method, name.str.extract(rf"^({METHOD}) "))
+    return (
+        pl.when(_unrouted(columns))
+        .then(pl.lit(NO_ROUTE))
+        .when(route.is_not_null())
+        .then(pl.concat_str(method, route, separator=" ", ignore_nulls=True))
+        .when(rpc_service.is_not_null())
+        .then(pl.concat_str(rpc_service, rpc_method, separator="/", ignore_nulls=True))
+        .when(is_grpc & grpc.is_not_null())
+        .then(grpc)
+        .when(chosen)
+        .then(name)
+        .when(templated.is_not_null())
+        .then(pl.concat_str(with_method, templated, separator=" ", ignore_nulls=True))
+        .otherwise(_short_cluster(name))
+    )
+
+
+def _short_cluster(name: pl.Expr) -> pl.Expr:
+    """Return the name of Envoy's upstream span with the first label of the cluster's host alone.
+
+    `router outbound|80||cart.shop.svc egress` becomes `router cart egress`.
+    """
+    return name.str.replace(r"^router (?:(?:in|out)bound\|[0-9]*\|[^|]*\|)([^. ]*)[^ ]* egress$", "router ${1} egress")
+
+
+def _unrouted(columns: Collection[str]) -> pl.Expr:
+    """Whether Envoy found no route, or no cluster, for the request."""
+    return has_flag(columns, semconv.UNROUTED)
+
+
+def has_flag(columns: Collection[str], flags: Collection[str]) -> pl.Expr:
+    """Whether one of `flags` is among a span's Envoy response flags (a list such as `URX,UF`)."""
+    found = attribute(columns, semconv.ENVOY_RESPONSE_FLAGS)
+    return found.str.contains(rf"(?:^|,)(?:{'|'.join(flags)})(?:,|$)").fill_null(value=False)
+
+
+def wanted_columns() -> set[str]:
+    """Return the attribute keys the rules of this module and of `calls.py` look at."""
+    keys: set[str] = {"grpc.path"}
+    for value in vars(semconv).values():
+        if isinstance(value, tuple):
+            keys.update(value)
+    return keys
+
+
+def is_wanted(name: str, keys: Collection[str]) -> bool:
+    """Whether the attribute column `name` holds one of `keys`, in whatever type."""
+    return any(name.startswith(column(owner, key)) for owner in ("attr", "res", "scope") for key in keys)

@@ -1,0 +1,164 @@
+"""Answers as text for a terminal or a pipe."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, TextIO
+
+import polars as pl
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from tracelens.lens import Answer, SourceInfo, TraceAnswer
+from tracelens.report.units import count, duration, instant, percent
+
+# Column of an answer, its heading, and how its values are written.
+Column = tuple[str, str, Callable[[Any], str]]
+
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+WIDE = 10_000  # a pipe has no width: nothing is cut
+
+
+def plain(value: object) -> str:
+    """Return text that cannot steer a terminal: control and direction characters become U+FFFD."""
+    return CONTROL.sub("\ufffd", str(value)) if value is not None else "–"
+
+
+def hexadecimal(value: bytes | None) -> str:
+    return value.hex() if value is not None else "–"
+
+
+ROUTES: Sequence[Column] = (
+    ("service", "service", plain),
+    ("route", "route", plain),
+    ("calls", "calls", count),
+    ("error_rate", "errors", percent),
+    ("p50_nano", "p50", duration),
+    ("p90_nano", "p90", duration),
+    ("p99_nano", "p99", duration),
+    ("max_nano", "max", duration),
+    ("censored", "aborted", count),
+    ("exemplar_trace_id", "trace at p99", hexadecimal),
+)
+PROFILE: Sequence[Column] = (
+    ("path", "call path", lambda path: "  " * (len(path) - 1) + plain(path[-1])),
+    ("layer", "layer", plain),
+    ("share", "share", percent),
+    ("mean_nano", "mean", duration),
+    ("max_nano", "max", duration),
+    ("traces", "traces", count),
+    ("exemplar_trace_id", "trace at max", hexadecimal),
+)
+SECTIONS: Sequence[Column] = (
+    ("trace_id", "trace", hexadecimal),
+    ("service", "service", plain),
+    ("operation", "operation", plain),
+    ("layer", "layer", plain),
+    ("start_unix_nano", "start", instant),
+    ("duration_nano", "duration", duration),
+)
+TRACES: Sequence[Column] = (
+    ("trace_id", "trace", hexadecimal),
+    ("service", "service", plain),
+    ("route", "route", plain),
+    ("start_unix_nano", "start", instant),
+    ("duration_nano", "duration", duration),
+    ("spans", "spans", count),
+    ("services", "services", count),
+    ("errors", "errors", count),
+    ("complete", "complete", lambda complete: "yes" if complete else "no"),
+)
+LEFT = {"service", "route", "path", "layer", "operation", "trace_id", "exemplar_trace_id", "start_unix_nano", "span"}
+
+
+def answer(found: Answer, columns: Sequence[Column], out: TextIO, *, empty: str) -> None:
+    """Write a table and, below it, what it was computed from."""
+    console = _console(out)
+    if found.rows.is_empty():
+        console.print(Text(empty))
+    else:
+        console.print(_table(found.rows, columns))
+    console.print(Text(footer(found.source), style="dim"))
+
+
+def profile(found: Answer, out: TextIO, *, empty: str) -> None:
+    """Write one tree of call-path nodes a band."""
+    console = _console(out)
+    if found.rows.is_empty():
+        console.print(Text(empty))
+    for band in found.rows["band"].unique(maintain_order=True):
+        of_band = found.rows.filter(pl.col("band") == band)
+        calls, total = of_band["entries"][0], of_band["exclusive_nano"].sum()
+        head = f"band {band} %: {count(calls)} calls, mean {duration(total / calls)}"
+        console.print(Text(head, style="bold"))
+        console.print(_table(of_band, PROFILE))
+    console.print(Text(footer(found.source), style="dim"))
+
+
+def trace(found: TraceAnswer, out: TextIO) -> None:
+    """Write a trace as a tree; `●` marks spans on the critical path."""
+    console = _console(out)
+    rows = found.rows
+    begin = rows["start_unix_nano"][0]
+    total = rows["end_unix_nano"][0] - begin
+    services = rows["service"].n_unique()
+    head = f"trace {rows['trace_id'][0].hex()} · {duration(total)} · {len(rows)} spans · {services} services"
+    console.print(Text(head, style="bold"))
+    shown = rows.with_columns(
+        span=pl.Series([_tree_label(row) for row in rows.iter_rows(named=True)], dtype=pl.String),
+        offset=pl.col("start_unix_nano") - begin,
+        duration=pl.col("end_unix_nano") - pl.col("start_unix_nano"),
+        on_path=pl.when(pl.col("on_path_nano") > 0).then("on_path_nano"),
+        notes=pl.concat_str(
+            pl.when("error").then(pl.lit("error")), pl.col("marks").list.join(" "), separator=" ", ignore_nulls=True
+        ),
+    )
+    columns: Sequence[Column] = (
+        ("span", "span", plain),
+        ("layer", "layer", plain),
+        ("offset", "starts at", duration),
+        ("duration", "takes", duration),
+        ("on_path", "on the path", duration),
+        ("notes", "", plain),
+    )
+    console.print(_table(shown, columns))
+    console.print(Text(footer(found.source), style="dim"))
+
+
+def _tree_label(row: dict[str, Any]) -> str:
+    mark = "● " if row["on_path_nano"] > 0 else "  "
+    return f"{mark}{'  ' * row['depth']}{plain(row['service'])} {plain(row['operation'])}"
+
+
+def footer(info: SourceInfo) -> str:
+    """Return one line on what an answer was computed from."""
+    parts = [
+        f"{count(info.spans)} spans, {count(info.traces)} traces ({count(info.complete_traces)} complete)",
+        f"{info.format}, {count(info.files)} file{'s' * (info.files != 1)}",
+        "percentiles exact",
+    ]
+    if info.open_traces:
+        parts.append(f"{count(info.open_traces)} traces still open, left out")
+    if info.repairs:
+        parts.append("repaired: " + ", ".join(f"{name} {count(n)}" for name, n in sorted(info.repairs.items())))
+    if info.rejected_spans:
+        parts.append(f"{count(info.rejected_spans)} spans without a usable id rejected")
+    return " · ".join(parts)
+
+
+def _table(frame: pl.DataFrame, columns: Sequence[Column]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name, heading, _ in columns:
+        table.add_column(heading, justify="left" if name in LEFT else "right", no_wrap=True, overflow="ellipsis")
+    for row in frame.iter_rows(named=True):
+        table.add_row(*(Text(write(row[name])) for name, _, write in columns))
+    return table
+
+
+def _console(out: TextIO) -> Console:
+    if not out.isatty() or isinstance(out, io.StringIO):
+        return Console(file=out, width=WIDE, no_color=True, highlight=False, soft_wrap=True)
+    return Console(file=out, highlight=False)
