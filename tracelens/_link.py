@@ -103,7 +103,7 @@ def group_rows(number: I64, place: I64, count: int) -> tuple[I64, I64]:
 
 @inline
 def _starts_before(a: int, b: int, start: I64, span: U64) -> bool:
-    return start[a] < start[b] or (start[a] == start[b] and span[a] < span[b])
+    return bool(start[a] < start[b] or (start[a] == start[b] and span[a] < span[b]))
 
 
 @kernel
@@ -148,7 +148,7 @@ def sort_traces(offsets: I64, first: int, last: int, order: I64, start: I64, spa
 
 
 @inline
-def _find(key: np.uint64, table: I64, mask: np.uint64, base: int, span: U64, seed: np.uint64) -> tuple[int, int]:
+def _find(key: np.uint64, table: I64, mask: np.uint64, base: int, span: U64, seed: np.uint64) -> tuple[int, np.int64]:
     """Return (position or -1, slot) of a span id in the table of its trace."""
     slot = mix(key, seed) & mask
     found = -1
@@ -330,7 +330,7 @@ def preorder(offsets: I64, first: int, last: int, up: I64, order: I64, parent: I
         a = offsets[t]
         n = offsets[t + 1] - a
         child[:n] = -1
-        top = np.int64(-1)
+        top = -1
         for i in range(n - 1, -1, -1):
             p = up[a + i]
             if p >= 0:
@@ -359,7 +359,7 @@ def preorder(offsets: I64, first: int, last: int, up: I64, order: I64, parent: I
                     node = after[node]
                     break
                 p = up[a + node]
-                node = p - a if p >= 0 else np.int64(-1)
+                node = p - a if p >= 0 else -1
                 level -= 1
 
 
@@ -465,10 +465,10 @@ def _sooner(a: int, b: int, start: I64, end: I64, span: U64, lo: int, hi: int) -
     a_end = min(end[a], hi)
     b_end = min(end[b], hi)
     if a_end != b_end:
-        return a_end > b_end
+        return bool(a_end > b_end)
     a_start = max(start[a], lo)
     b_start = max(start[b], lo)
-    return a_start < b_start or (a_start == b_start and span[a] < span[b])
+    return bool(a_start < b_start or (a_start == b_start and span[a] < span[b]))
 
 
 @kernel

@@ -1,0 +1,198 @@
+"""Kernels of the critical path: the walk, its check, and sums along call paths.
+
+Owns the loops; the rules stand in `critical_path.py` and `profile.py`. Each
+kernel works on a range of entries and keeps its own stack, so that depth costs
+memory only and threads can share the work.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tracelens._kernels import kernel
+from tracelens._link import I32, I64, U64, Bool, sort_children
+
+
+@kernel
+def _longer(array: I64, room: int, used: int) -> I64:
+    longer = np.empty(room, np.int64)
+    longer[:used] = array[:used]
+    return longer
+
+
+@kernel
+def _longer32(array: I32, room: int, used: int) -> I32:
+    longer = np.empty(room, np.int32)
+    longer[:used] = array[:used]
+    return longer
+
+
+@kernel
+def walk(
+    entries: I64,
+    first: int,
+    last: int,
+    start: I64,
+    end: I64,
+    lo: I64,
+    hi: I64,
+    span: U64,
+    waited: Bool,
+    until: I64,
+    child_offsets: I64,
+    children: I64,
+    coarse: Bool,
+    fine: int,
+    rough: int,
+    hundredth: bool,
+    deepest: int,
+) -> tuple[I32, I64, I64, I64]:
+    """Walk from each entry in its own interval: (entry, span, start, end) per section, ascending.
+
+    fine, rough: the overlap that is tolerated, rough when one of the two
+    siblings keeps `coarse` time; hundredth: and never more than 1 % of the
+    parent's window. A span whose window here is not the stored one (it was cut
+    by an ancestor above the entry, or by a sibling within the tolerance) gets
+    its children sorted anew.
+    """
+    widest = 0
+    total = 0
+    for k in range(first, last):
+        size = until[entries[k]] - entries[k]
+        widest = max(widest, size)
+        total += size
+    room = 2 * widest + 1 + (total if total < 1 << 20 else 1 << 20)
+    out_entry = np.empty(room, np.int32)
+    out_span = np.empty(room, np.int64)
+    out_start = np.empty(room, np.int64)
+    out_end = np.empty(room, np.int64)
+    used = 0
+
+    node = np.empty(deepest + 2, np.int64)  # the stack: one frame a level
+    cursor = np.empty(deepest + 2, np.int64)
+    low = np.empty(deepest + 2, np.int64)
+    high = np.empty(deepest + 2, np.int64)
+    pointer = np.empty(deepest + 2, np.int64)
+    stop = np.empty(deepest + 2, np.int64)
+    origin = np.empty(deepest + 2, np.int64)  # of the frame's stretch of `again`; -1 when the stored order serves
+    after_coarse = np.empty(deepest + 2, np.bool_)
+    again = np.empty(widest, np.int64)  # children sorted anew, a stretch a frame
+    spare = np.empty(widest, np.int64)
+
+    for k in range(first, last):
+        begin = used
+        top = entries[k]
+        need = used + 2 * (until[top] - top) + 1
+        if need > room:
+            room = max(need, 2 * room)
+            out_entry = _longer32(out_entry, room, used)
+            out_span = _longer(out_span, room, used)
+            out_start = _longer(out_start, room, used)
+            out_end = _longer(out_end, room, used)
+        filled = 0
+        level = -1
+        child = top
+        child_low = start[top]
+        child_high = end[top]
+        while True:
+            if child >= 0:  # go down
+                level += 1
+                node[level] = child
+                cursor[level] = child_high
+                low[level] = child_low
+                high[level] = child_high
+                after_coarse[level] = False
+                if child_low == lo[child] and child_high == hi[child]:
+                    origin[level] = -1
+                    pointer[level] = child_offsets[child]
+                    stop[level] = child_offsets[child + 1]
+                else:
+                    origin[level] = filled
+                    pointer[level] = filled
+                    for i in range(child_offsets[child], child_offsets[child + 1]):
+                        c = children[i]
+                        if waited[c] and min(end[c], child_high) > max(start[c], child_low):
+                            again[filled] = c
+                            filled += 1
+                    stop[level] = filled
+                    count = filled - origin[level]
+                    sort_children(again, origin[level], count, spare, start, end, span, child_low, child_high)
+            own = node[level]
+            t = cursor[level]
+            bottom = low[level]
+            child = np.int64(-1)
+            i = pointer[level]
+            while i < stop[level] and t > bottom:
+                c = again[i] if origin[level] >= 0 else children[i]
+                i += 1
+                if not waited[c]:
+                    continue
+                child_low = max(start[c], bottom)
+                child_high = min(end[c], high[level])
+                if child_high <= child_low:
+                    continue
+                if child_high > t:
+                    if child_low >= t:
+                        continue
+                    allowed = rough if coarse[c] or after_coarse[level] else fine
+                    if hundredth:
+                        allowed = min(allowed, (high[level] - bottom) // 100)
+                    if child_high - t > allowed:
+                        continue
+                    child_high = t
+                child = c
+                break
+            if child >= 0:
+                if child_high < t:
+                    out_entry[used] = k
+                    out_span[used] = own
+                    out_start[used] = child_high
+                    out_end[used] = t
+                    used += 1
+                cursor[level] = child_low
+                after_coarse[level] = coarse[child]
+                pointer[level] = i
+                continue
+            if t > bottom:
+                out_entry[used] = k
+                out_span[used] = own
+                out_start[used] = bottom
+                out_end[used] = t
+                used += 1
+            if origin[level] >= 0:
+                filled = origin[level]
+            level -= 1
+            if level < 0:
+                break
+        a = begin
+        b = used - 1
+        while a < b:  # the walk goes from late to early
+            out_span[a], out_span[b] = out_span[b], out_span[a]
+            out_start[a], out_start[b] = out_start[b], out_start[a]
+            out_end[a], out_end[b] = out_end[b], out_end[a]
+            a += 1
+            b -= 1
+    return out_entry[:used], out_span[:used], out_start[:used], out_end[:used]
+
+
+@kernel
+def first_broken(entry: I32, begins: I64, ends: I64, entries: I64, start: I64, end: I64) -> int:
+    """Return the first entry that its sections do not tile exactly; -1 when all are tiled."""
+    i = 0
+    for k in range(len(entries)):
+        cursor = start[entries[k]]
+        while i < len(entry) and entry[i] == k:
+            if begins[i] != cursor or ends[i] <= begins[i]:
+                return k
+            cursor = ends[i]
+            i += 1
+        if cursor != end[entries[k]]:
+            return k
+    return -1 if i == len(entry) else len(entries)
+
+
+@kernel
+def add_times(span: I64, begins: I64, ends: I64, total: I64) -> None:
+    """Add each section's length to its span's total."""
+    for i in range(len(span)):
+        total[span[i]] += ends[i] - begins[i]

@@ -1,0 +1,158 @@
+"""Critical path: the sections of spans that set a trace's latency.
+
+Owns the walk and its tie rules: from an entry's end backwards, always into the
+child that finished last, so that each moment is booked to the one span that
+was being waited for. Linking, repairs and windows are the forest's; sums over
+many traces are `profile.py`'s.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import polars as pl
+
+from tracelens._link import I32, I64, U64, Bool
+from tracelens.analysis import _walk
+from tracelens.forest import Forest, over_traces
+
+Tolerance = Literal["auto"] | int
+
+FINE_NANO = 10_000  # two processes on one machine stamp the same moment this far apart
+COARSE_NANO = 1_000_000  # clocks of some SDKs tick in milliseconds
+COARSE_SHARE = 0.99  # of a service's starts on whole milliseconds; by chance it is one in a thousand
+LATE_PERCENT = 1  # of the parent's length: what ends later than that was not waited for
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sections:
+    """Stretches of time on critical paths, each booked to one span.
+
+    Per entry ascending by start: disjoint, without a gap, from the entry's
+    start to its end. An entry of no length has none.
+    """
+
+    entries: I64  # [k] rows of the forest where walks began
+    entry_index: I32  # [s] index into `entries`, ascending
+    span: I64  # [s] row of the forest
+    start: I64  # [s] nanoseconds, the forest's (corrected) time
+    end: I64  # [s]
+
+    def __len__(self) -> int:
+        return len(self.span)
+
+    @property
+    def offsets(self) -> I64:
+        """[k+1] sections of entry j are those from offsets[j] to offsets[j+1]."""
+        return np.searchsorted(self.entry_index, np.arange(len(self.entries) + 1))
+
+
+def sections(
+    forest: Forest,
+    entries: I64 | None = None,
+    *,
+    tolerance: Tolerance = "auto",
+    asynchronous: bool = False,
+) -> Sections:
+    """Return the critical path from each entry, in the entry's own interval.
+
+    entries: rows of the forest, in any number and nested as they may be; by
+    default each trace's primary root.
+    tolerance: by how many nanoseconds two siblings may overlap and still count
+    as one after the other. "auto" is max(10 µs, the clock's granularity) but
+    at most 1 % of the parent's window; a service ticks in milliseconds when
+    99 % of its starts are whole ones, and of two siblings the coarser counts.
+    asynchronous: nobody waits for a child that ends later than its parent by
+    more than 1 % of the parent's length (or the tolerance, if that is more).
+    Source: last-finishing-child walk (Zhang et al., CRISP, ATC '22), with the
+    overlap taken once and ties by span id.
+    """
+    begin = forest.entry if entries is None else entries
+    begin = np.array(begin, np.int64)  # writable: kernels are compiled for one kind only
+    fixed = None if tolerance == "auto" else tolerance
+    waited = forest.blocking & ~_late(forest, fixed or 0) if asynchronous else forest.blocking
+    coarse = _coarse(forest) if fixed is None else np.zeros(len(waited), np.bool_)
+    ids = _span_ids(forest)
+    fine, rough = (FINE_NANO, COARSE_NANO) if fixed is None else (fixed, fixed)
+    deepest = int(forest.depth.max(initial=0))
+    sizes = np.concatenate([[0], np.cumsum(forest.until[begin] - begin)])
+
+    def work(first: int, last: int) -> tuple[I32, I64, I64, I64]:
+        return _walk.walk(
+            begin,
+            first,
+            last,
+            forest.start,
+            forest.end,
+            forest.lo,
+            forest.hi,
+            ids,
+            waited,
+            forest.until,
+            forest.child_offsets,
+            forest.children,
+            coarse,
+            fine,
+            rough,
+            fixed is None,
+            deepest,
+        )
+
+    parts = over_traces(sizes, work)
+    entry, span, start, end = (np.concatenate(column) for column in zip(*parts, strict=True))
+    _assert_partition(forest, begin, entry, start, end)
+    return Sections(entries=begin, entry_index=entry, span=span, start=start, end=end)
+
+
+def exclusive(forest: Forest, found: Sections) -> I64:
+    """Return the nanoseconds of sections each span of the forest has, over all entries together."""
+    total = np.zeros(len(forest.parent), np.int64)
+    _walk.add_times(found.span, found.start, found.end, total)
+    return total
+
+
+def outliving(forest: Forest) -> I64:
+    """Return by how many nanoseconds each span outlives a parent that waits for it; 0 for all others."""
+    above = np.maximum(forest.parent, 0)
+    late = np.where(forest.blocking & (forest.parent >= 0), forest.end - forest.end[above], 0)
+    return np.maximum(late, 0)
+
+
+def outliving_share(forest: Forest) -> float:
+    """Return the share of children's time that lies after the end of a parent that should have waited."""
+    waited = forest.blocking & (forest.parent >= 0)
+    total = int((forest.end - forest.start)[waited].sum())
+    return int(np.minimum(outliving(forest), forest.end - forest.start).sum()) / total if total else 0.0
+
+
+def _late(forest: Forest, least: int) -> Bool:
+    above = np.maximum(forest.parent, 0)
+    hundredth = (forest.end - forest.start)[above] // (100 // LATE_PERCENT)
+    late: Bool = outliving(forest) > np.maximum(least, hundredth)
+    return late
+
+
+def _coarse(forest: Forest) -> Bool:
+    """Return which spans come from a service whose clock ticks in milliseconds."""
+    received = pl.Series(forest.start - forest.skew)
+    timed = forest.spans.select("service_name", whole=received % COARSE_NANO == 0)
+    shares = timed.lazy().group_by("service_name").agg(pl.col("whole").mean())
+    ticking = shares.filter(pl.col("whole") >= COARSE_SHARE).collect()
+    if ticking.is_empty():
+        return np.zeros(len(timed), np.bool_)
+    found = timed["service_name"].is_in(ticking["service_name"].implode()).fill_null(value=False)
+    return np.array(found.to_numpy(), np.bool_)
+
+
+def _span_ids(forest: Forest) -> U64:
+    ids = forest.spans["span_id"].bin.reinterpret(dtype=pl.UInt64, endianness="big")
+    return np.array(ids.to_numpy(), np.uint64)
+
+
+def _assert_partition(forest: Forest, entries: I64, entry: I32, start: I64, end: I64) -> None:
+    """Raise when an entry's sections are not exactly its interval: a bug, never the data's fault."""
+    broken = _walk.first_broken(entry, start, end, entries, forest.start, forest.end)
+    if broken >= 0:
+        raise AssertionError(f"critical path: the sections of entry {broken} do not tile its interval")
