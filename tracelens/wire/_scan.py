@@ -1,0 +1,240 @@
+"""OTLP wire scan: whether a request is sound, and how many spans it holds.
+
+Owns the structural check of ExportTraceServiceRequest bytes, by one numba
+pass that makes no object. Accepts and refuses exactly what protobuf's own
+runtime (upb) does, except text that is not UTF-8, which the decoder repairs.
+Turning bytes into columns is left to `otlp`.
+
+Sources: protobuf.dev "Encoding"; upb's wire decoder for the limits: a tag or
+a length takes at most 5 bytes, any other varint 10; 100 nested messages.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracelens._kernels import inline, kernel
+
+Bytes = NDArray[np.uint8]  # always read-only, as np.frombuffer gives it: kernels compile once per kind
+
+MAX_DEPTH = 100  # upb's kUpb_WireFormat_DefaultDepthLimit
+MAX_LENGTH = 2**31 - 1  # of one length-delimited field
+
+# Message types the scan descends into. Everything else is skipped as one field.
+REQUEST, RESOURCE_SPANS, SCOPE_SPANS, SPAN, KEY_VALUE, ANY_VALUE, ARRAY, KEY_VALUES = range(8)
+EVENT, LINK, STATUS, RESOURCE, SCOPE, ENTITY, UNKNOWN = range(8, 15)
+
+
+def _children() -> NDArray[np.int8]:
+    """Return [message type, field number] -> message type of that field, -1 when it is none."""
+    table = np.full((15, 16), -1, np.int8)
+    table[REQUEST, 1] = RESOURCE_SPANS
+    table[RESOURCE_SPANS, 1] = RESOURCE
+    table[RESOURCE_SPANS, 2] = SCOPE_SPANS
+    table[SCOPE_SPANS, 1] = SCOPE
+    table[SCOPE_SPANS, 2] = SPAN
+    table[SPAN, 9] = KEY_VALUE
+    table[SPAN, 11] = EVENT
+    table[SPAN, 13] = LINK
+    table[SPAN, 15] = STATUS
+    table[KEY_VALUE, 2] = ANY_VALUE
+    table[ANY_VALUE, 5] = ARRAY
+    table[ANY_VALUE, 6] = KEY_VALUES
+    table[ARRAY, 1] = ANY_VALUE
+    table[KEY_VALUES, 1] = KEY_VALUE
+    table[EVENT, 3] = KEY_VALUE
+    table[LINK, 4] = KEY_VALUE
+    table[RESOURCE, 1] = KEY_VALUE
+    table[RESOURCE, 3] = ENTITY
+    table[SCOPE, 3] = KEY_VALUE
+    return table
+
+
+CHILDREN = _children()
+
+REASONS = (
+    "",
+    "the field is cut off",
+    "a varint is longer than 10 bytes",
+    "a tag is longer than 5 bytes or beyond 32 bits",
+    "a length is longer than 5 bytes or beyond 31 bits",
+    "field number 0 does not exist",
+    "wire types 6 and 7 do not exist",
+    "a group ends that was not begun",
+    "a group is not ended",
+    f"messages are nested deeper than {MAX_DEPTH}",
+    "the message is longer than what holds it",
+)
+CUT, VARINT, TAG, LENGTH, FIELD_ZERO, WIRE_TYPE, GROUP_END, GROUP_OPEN, DEPTH, OVERRUN = range(1, 11)
+
+
+class Verdict(NamedTuple):
+    """What one pass over a body found."""
+
+    spans: int  # in the body, the rejected ones included; 0 when undecodable
+    rejected: int  # without a valid trace id or span id: the decoder will refuse these
+    error_byte: int  # where the body stops being protobuf; -1 when it is sound
+    reason: str  # why undecodable, or why spans are rejected; "" when all is well
+
+
+@inline
+def varint(buffer: Bytes, at: int, end: int, longest: int) -> tuple[np.uint64, int]:
+    """Return (value, next position) of the varint at `at`; the position is -CUT or -VARINT on error.
+
+    Bits above 64 are dropped, as upb does.
+    """
+    value = np.uint64(0)
+    shift = np.uint64(0)
+    stop = at + longest
+    while True:
+        if at >= end:
+            return value, -CUT
+        if at >= stop:
+            return value, -VARINT
+        byte = buffer[at]
+        at += 1
+        value |= np.uint64(byte & 0x7F) << shift
+        if byte < 128:
+            return value, at
+        shift += np.uint64(7)
+
+
+@inline
+def valid_id(buffer: Bytes, at: int, length: int, wanted: int) -> bool:
+    """Whether the id of `length` bytes at `at` has `wanted` bytes, not all zero."""
+    some = 0
+    if length == wanted:
+        for i in range(at, at + length):
+            some |= int(buffer[i])
+    return some != 0
+
+
+@kernel
+def scan(buffer: Bytes, start: int, stop: int) -> tuple[int, int, int, int, int]:
+    """Check the request at [start, stop).
+
+    Returns (spans, spans without a trace id, spans with one but without a span
+    id, byte of the error or -1, index into REASONS).
+    """
+    ends = np.empty(MAX_DEPTH + 2, np.int64)  # where the message at each depth ends
+    types = np.empty(MAX_DEPTH + 2, np.int64)
+    groups = np.zeros(MAX_DEPTH + 2, np.int64)  # field number when it is a group, else 0
+    depth = 0
+    ends[0] = stop
+    types[0] = REQUEST
+    spans = bad_trace = bad_span = 0
+    trace_ok = span_ok = False
+    at = start
+    end = stop
+    kind = REQUEST
+    while True:
+        while at == end:  # this message is complete; so may be those around it
+            if groups[depth] != 0:
+                return spans, bad_trace, bad_span, at, GROUP_OPEN
+            if depth == 0:
+                return spans, bad_trace, bad_span, -1, 0
+            if kind == SPAN:
+                spans += 1
+                if not trace_ok:
+                    bad_trace += 1
+                elif not span_ok:
+                    bad_span += 1
+            depth -= 1
+            end = ends[depth]
+            kind = types[depth]
+        field_at = at
+        tag, at = varint(buffer, at, end, 5)
+        if at < 0:
+            return spans, bad_trace, bad_span, field_at, CUT if at == -CUT else TAG
+        if tag > np.uint64(0xFFFFFFFF):
+            return spans, bad_trace, bad_span, field_at, TAG
+        number = int(np.int64(tag >> np.uint64(3)))
+        wire = int(np.int64(tag & np.uint64(7)))
+        if number == 0:
+            return spans, bad_trace, bad_span, field_at, FIELD_ZERO
+        if wire == 2:
+            length_at = at
+            size, at = varint(buffer, at, end, 5)
+            if at < 0:
+                return spans, bad_trace, bad_span, length_at, CUT if at == -CUT else LENGTH
+            if size > np.uint64(MAX_LENGTH):
+                return spans, bad_trace, bad_span, length_at, LENGTH
+            length = int(np.int64(size))
+            if length > end - at:
+                return spans, bad_trace, bad_span, field_at, OVERRUN
+            child = -1
+            if number < 16:
+                child = int(CHILDREN[kind, number])
+            if child < 0:
+                if kind == SPAN:
+                    if number == 1:
+                        trace_ok = valid_id(buffer, at, length, 16)
+                    elif number == 2:
+                        span_ok = valid_id(buffer, at, length, 8)
+                at += length
+                continue
+            if depth == MAX_DEPTH:
+                return spans, bad_trace, bad_span, field_at, DEPTH
+            if child == SPAN:
+                trace_ok = span_ok = False
+            depth += 1
+            end = at + length
+            kind = child
+            ends[depth] = end
+            types[depth] = kind
+            groups[depth] = 0
+        elif wire == 0:
+            _, at = varint(buffer, at, end, 10)
+            if at < 0:
+                return spans, bad_trace, bad_span, field_at, CUT if at == -CUT else VARINT
+        elif wire in (1, 5):
+            at += 8 if wire == 1 else 4
+            if at > end:
+                return spans, bad_trace, bad_span, field_at, CUT
+        elif wire == 3:
+            if depth == MAX_DEPTH:
+                return spans, bad_trace, bad_span, field_at, DEPTH
+            depth += 1
+            kind = UNKNOWN
+            ends[depth] = end
+            types[depth] = kind
+            groups[depth] = number
+        elif wire == 4:
+            if groups[depth] != number:
+                return spans, bad_trace, bad_span, field_at, GROUP_END
+            depth -= 1
+            end = ends[depth]
+            kind = types[depth]
+        else:
+            return spans, bad_trace, bad_span, field_at, WIRE_TYPE
+
+
+def readable(body: bytes) -> Bytes:
+    """Return the bytes as the one kind of array that the kernels take."""
+    return np.frombuffer(body, np.uint8) if body else np.frombuffer(b"\0", np.uint8)[:0]
+
+
+def validate(body: bytes) -> Verdict:
+    """Check an ExportTraceServiceRequest and count its spans, without decoding it. Raises nothing."""
+    spans, bad_trace, bad_span, error, reason = scan(readable(body), 0, len(body))
+    if error >= 0:
+        return Verdict(0, 0, error, f"byte {error}: {REASONS[reason]}")
+    return Verdict(spans, bad_trace + bad_span, -1, refusals(bad_trace, bad_span))
+
+
+def refusals(bad_trace: int, bad_span: int) -> str:
+    """Say why spans are rejected; "" when none is."""
+    said = [
+        f"{count} with a {what} that is not {size} bytes, or all zero"
+        for count, what, size in ((bad_trace, "trace_id", 16), (bad_span, "span_id", 8))
+        if count
+    ]
+    return "spans rejected: " + "; ".join(said) if said else ""
+
+
+def warm() -> None:
+    """Compile the kernel, or load it from its cache."""
+    validate(b"\x0a\x00")
