@@ -92,7 +92,6 @@ def _facts(spans: pl.DataFrame) -> pl.DataFrame:
         attribute(columns, semconv.ENVOY_COMPONENT) == "proxy"
     ).fill_null(value=False)
     attempt = proxy & pl.col("name").str.contains("^router .* egress$")
-    workload, namespace = names.workload(columns)
     role = (
         pl.when(attempt)
         .then(_fold.ATTEMPT)
@@ -125,11 +124,9 @@ def _facts(spans: pl.DataFrame) -> pl.DataFrame:
         | (status >= 500).fill_null(value=False)
         | grpc.is_in(GRPC_OK).not_().fill_null(value=False)
     )
-    return (
+    own = (
         spans.lazy()
         .select(
-            workload=workload,
-            namespace=namespace,
             operation=names.operation(columns),
             chosen=attribute(columns, semconv.HTTP_ROUTE).is_not_null()
             | attribute(columns, semconv.RPC_SERVICE).is_not_null(),
@@ -144,12 +141,28 @@ def _facts(spans: pl.DataFrame) -> pl.DataFrame:
         )
         .collect()
     )
+    return pl.concat([_workloads(spans), own], how="horizontal")
 
 
-def _codes(text: pl.Series) -> npt.NDArray[np.int32]:
-    """Return a dense code per distinct string, -1 for null."""
-    ranks = text.rank("dense").cast(pl.Int32).fill_null(0).to_numpy() - 1
-    return np.ascontiguousarray(ranks, np.int32)
+def _workloads(spans: pl.DataFrame) -> pl.DataFrame:
+    """Return workload and namespace of each span, worked out once for each combination of what tells them."""
+    inputs = spans.select(names.workload_inputs(spans.columns))
+    combined = np.zeros(len(spans), np.int64)
+    for name in inputs.columns:
+        codes = _codes(inputs[name])
+        # Dense again after each column: a product of many counts could pass 64 bits.
+        combined = _codes(pl.Series(combined * (int(codes.max(initial=0)) + 2) + codes)).astype(np.int64)
+    distinct, first = np.unique(combined, return_index=True)
+    workload, namespace = names.workload(inputs.columns)
+    told = inputs[first].select(workload=workload, namespace=namespace)
+    return told[np.searchsorted(distinct, combined)]
+
+
+def _codes(values: pl.Series) -> npt.NDArray[np.int32]:
+    """Return a small code per distinct value, -1 for null."""
+    known = pl.DataFrame({"value": values.unique().drop_nulls()}).with_row_index("code")
+    found = values.to_frame("value").join(known, on="value", how="left", validate="m:1", maintain_order="left")
+    return np.array(found["code"].cast(pl.Int32).fill_null(-1).to_numpy(), np.int32)
 
 
 def _fold_spans(forest: Forest, facts: pl.DataFrame) -> _Folded:

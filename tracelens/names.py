@@ -17,7 +17,7 @@ from collections.abc import Collection
 import polars as pl
 
 from tracelens import semconv
-from tracelens.spans import attribute, column
+from tracelens.spans import TYPES, attribute, column
 
 NO_ROUTE = "(unrouted)"  # NR: the path and the host are the sender's invention
 OTHER = "(other)"  # what a workload has beyond MAX_OPERATIONS
@@ -82,6 +82,16 @@ def workload(columns: Collection[str]) -> tuple[pl.Expr, pl.Expr]:
         service,
     )
     return name, namespace
+
+
+def workload_inputs(columns: Collection[str]) -> list[str]:
+    """Return the columns that `workload` reads, of those there are."""
+    owned = (
+        ("attr", (*semconv.ENVOY_NODE_ID, *semconv.ISTIO_NAMESPACE, *semconv.ISTIO_CANONICAL_SERVICE)),
+        ("res", (*semconv.SERVICE_NAMESPACE, *semconv.ISTIO_CANONICAL_SERVICE, *semconv.K8S_WORKLOAD)),
+    )
+    wanted = {column(owner, key, kind) for owner, keys in owned for key in keys for kind in TYPES}
+    return ["service_name", *sorted(wanted & set(columns))]
 
 
 def operation(columns: Collection[str]) -> pl.Expr:
