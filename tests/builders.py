@@ -162,64 +162,56 @@ def exclusive(spans: pl.DataFrame, **options: Any) -> dict[str, float]:
 
 
 def synthetic(
-    spans: int, *, per_trace: int = 10, seed: int = 0, services: int = 12, operations: int = 5, shuffled: bool = False
+    spans: int, *, per_trace: int = 10, seed: int = 0, templates: int = 20, shuffled: bool = False
 ) -> pl.DataFrame:
-    """Return about `spans` spans: random trees, children within their parents, ids at random.
+    """Return about `spans` spans: traces of a few shapes, children at random within their parents.
 
+    A template is a tree of `per_trace` labelled spans; each trace draws its times and its ids.
     shuffled: in no order; else by trace id and start, as a compacted store has them.
     """
     rng = np.random.default_rng(seed)
     count = max(spans // per_trace, 1)
-    parent = np.zeros((count, per_trace), np.int64)
+    n = count * per_trace
+    trees = np.array([[rng.integers(0, max(j, 1)) for j in range(per_trace)] for _ in range(templates)])
+    shape = rng.integers(0, templates, count)
+    parent = trees[shape]
     start, end = np.zeros((count, per_trace)), np.zeros((count, per_trace))
     end[:, 0] = rng.lognormal(16, 1, count)  # e^16 ns is 9 ms
     every = np.arange(count)
     for j in range(1, per_trace):
-        p = rng.integers(0, j, count)
-        parent[:, j] = p
-        low, high = start[every, p], end[every, p]
-        cut = np.sort(rng.random((count, 2)), axis=1)
-        start[:, j], end[:, j] = low + (high - low) * cut[:, 0], low + (high - low) * cut[:, 1]
-    n = count * per_trace
-    ids = rng.bytes(8 * n)
-    number = np.frombuffer(ids, np.uint64)
-    above = number[(parent + every[:, None] * per_trace).ravel()]
+        low, high = start[every, parent[:, j]], end[every, parent[:, j]]
+        part = np.sort(rng.random((count, 2)), axis=1)
+        start[:, j], end[:, j] = low + (high - low) * part[:, 0], low + (high - low) * part[:, 1]
+    number = np.frombuffer(rng.bytes(8 * n), np.uint64)
     begin = 1_700_000_000_000_000_000 + np.repeat(rng.integers(0, 3_600_000_000_000, count), per_trace)
-    service, operation = rng.integers(0, services, n), rng.integers(0, operations, n)
-    is_root = np.tile(np.arange(per_trace) == 0, count)
-    service[is_root], operation[is_root] = 0, 0
+    label = (shape[:, None] * per_trace + np.arange(per_trace)).ravel()
     drawn = pl.DataFrame(
         {
             "trace_id": _binary(np.repeat(np.frombuffer(rng.bytes(16 * count), "V16"), per_trace)),
             "span_id": _binary(number),
-            "parent_span_id": _binary(above),
+            "above": _binary(number[(parent + every[:, None] * per_trace).ravel()]),
             "start_time_unix_nano": begin + start.ravel().astype(np.int64),
             "end_time_unix_nano": begin + end.ravel().astype(np.int64),
-            "root": is_root,
-            "service": service,
-            "operation": operation,
+            "root": np.tile(np.arange(per_trace) == 0, count),
+            "label": label,
         }
     )
-    full = drawn.lazy().select(
-        "trace_id",
-        "span_id",
-        parent_span_id=pl.when(~pl.col("root")).then("parent_span_id"),
+    made = drawn.lazy().with_columns(
+        parent_span_id=pl.when(~pl.col("root")).then("above"),
         follows_from=pl.lit(value=False),
-        trace_state=pl.lit(None, pl.String),
         flags=pl.lit(1, pl.Int64),
-        name="op-" + pl.col("operation").cast(pl.String),
+        name="op-" + (pl.col("label") % 7).cast(pl.String),
         kind=pl.when("root").then(2).otherwise(1).cast(pl.Int8),
-        start_time_unix_nano="start_time_unix_nano",
-        end_time_unix_nano="end_time_unix_nano",
         status_code=pl.lit(0, pl.Int8),
-        service_name="service-" + pl.col("service").cast(pl.String),
+        service_name="service-" + (pl.col("label") % 12).cast(pl.String),
         repairs=pl.lit(0, pl.Int32),
     )
-    missing = {name: pl.lit(None, kind) for name, kind in SPANS.items() if name not in full.collect_schema()}
-    made = full.with_columns(**missing).select(SPANS.names()).collect()
-    return (
-        made.sample(fraction=1, shuffle=True, seed=seed) if shuffled else made.sort("trace_id", "start_time_unix_nano")
-    )
+    present = made.collect_schema()
+    missing = {name: pl.lit(None, kind) for name, kind in SPANS.items() if name not in present}
+    full = made.with_columns(**missing).select(SPANS.names())
+    if shuffled:
+        return full.collect().sample(fraction=1, shuffle=True, seed=seed)
+    return full.sort("trace_id", "start_time_unix_nano").collect()
 
 
 def _binary(items: np.ndarray[Any, Any]) -> pl.Series:

@@ -20,7 +20,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 PACKAGE = Path(__file__).parent
 # Modules that hold kernels: their sources key the cache, because numba's own
 # key misses an edit in a callee that stands in another file.
-SOURCES = ("wire/_scan.py", "_link.py", "_fold.py", "analysis/_walk.py")
+SOURCES = ("wire/_scan.py", "_link.py", "_windows.py", "_fold.py", "analysis/_walk.py", "analysis/_sums.py")
 
 
 def cache_key() -> str:

@@ -20,11 +20,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from tracelens import _link, names, semconv
+from tracelens import _link, _windows, names, semconv
 from tracelens._link import I8, I32, I64, U64, Bool
 from tracelens.errors import SchemaError
 from tracelens.repair import TRACE_MARK, TRACE_MARKS
-from tracelens.spans import CLIENT, CONSUMER, MARK, PRODUCER, SERVER, SPAN_MARKS, attribute, check
+from tracelens.spans import CLIENT, CONSUMER, MARK, PRODUCER, SERVER, SPAN_MARKS, attribute, check, empty
 
 R = TypeVar("R")
 T = TypeVar("T", bound=np.generic)
@@ -86,9 +86,9 @@ class Forest:
         Only what happened: a name that is absent stands for 0.
         """
         trace = np.zeros(len(TRACE_MARKS), np.int64)
-        _link.count_bits(self.marks, trace)
+        _windows.count_bits(self.marks, trace)
         span = np.zeros(len(SPAN_MARKS), np.int64)
-        _link.count_bits(_ints(self.spans["repairs"].fill_null(0), np.int32), span)
+        _windows.count_bits(_ints(self.spans["repairs"].fill_null(0), np.int32), span)
         counts = dict(zip((*SPAN_MARKS, *TRACE_MARKS), (*span.tolist(), *trace.tolist()), strict=True))
         return {name: count for name, count in (counts | self.dropped).items() if count}
 
@@ -126,11 +126,11 @@ def link(spans: pl.DataFrame, *, skew: bool = True) -> Forest:
     children = np.empty(int(child_offsets[-1]), np.int64)
 
     def settle(a: int, b: int) -> None:
-        cap = MAX_SKEW_NANO
-        _link.settle_times(offsets, a, b, parent, timed, blocking, crossing, cap, SKEW_BITS, start, end, shift, marks)
-        _link.cut_windows(offsets, a, b, parent, blocking, CLIP_BITS, start, end, lo, hi, marks)
-        _link.order_children(offsets, a, b, parent, start, end, span, lo, hi, child_offsets, children)
-        _link.find_roots(offsets, a, b, parent, timed, start, end, span, entry, n_roots, n_orphans)
+        clock = crossing, MAX_SKEW_NANO, SKEW_BITS
+        _windows.settle_times(offsets, a, b, parent, timed, blocking, *clock, start, end, shift, marks)
+        _windows.cut_windows(offsets, a, b, parent, blocking, CLIP_BITS, start, end, lo, hi, marks)
+        _windows.order_children(offsets, a, b, parent, start, end, span, lo, hi, child_offsets, children)
+        _windows.find_roots(offsets, a, b, parent, timed, start, end, span, entry, n_roots, n_orphans)
 
     over_traces(offsets, settle)
     n_cycles = _per_trace(columns.cut, offsets)
@@ -400,3 +400,18 @@ def _bools(series: pl.Series) -> Bool:
 def _per_trace(flags: Bool, offsets: I64) -> I32:
     """Return how many rows of each trace are flagged."""
     return np.diff(np.concatenate([[0], np.cumsum(flags)])[offsets]).astype(np.int32)
+
+
+def warm() -> None:
+    """Compile every kernel of the forest, or load it from the cache: a program does so before it is ready."""
+    two = (
+        empty()
+        .clear(2)
+        .with_columns(
+            trace_id=pl.lit(bytes(16)),
+            span_id=pl.Series([bytes(7) + b"\1", bytes(7) + b"\2"]),
+            parent_span_id=pl.Series([None, bytes(7) + b"\3"], dtype=pl.Binary),
+            repairs=pl.Series([0, MARK["no_time"]], dtype=pl.Int32),
+        )
+    )
+    link(two).repairs()

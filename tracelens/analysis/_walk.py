@@ -1,8 +1,8 @@
-"""Kernels of the critical path: the walk, its check, and sums along call paths.
+"""Kernels of the critical path: the walk and its check.
 
-Owns the loops; the rules stand in `critical_path.py` and `profile.py`. Each
-kernel works on a range of entries and keeps its own stack, so that depth costs
-memory only and threads can share the work.
+Owns the loops; the rules stand in `critical_path.py`. The walk works on a
+range of entries and keeps its own stack, so that depth costs memory only and
+threads can share the work.
 """
 
 from __future__ import annotations
@@ -10,21 +10,22 @@ from __future__ import annotations
 import numpy as np
 
 from tracelens._kernels import kernel
-from tracelens._link import I32, I64, U64, Bool, sort_children
+from tracelens._link import I32, I64, U64, Bool
+from tracelens._windows import sort_children
 
 
 @kernel
-def _longer(array: I64, room: int, used: int) -> I64:
-    longer = np.empty(room, np.int64)
-    longer[:used] = array[:used]
-    return longer
+def longer(array: I64, room: int, used: int) -> I64:
+    grown = np.empty(room, np.int64)
+    grown[:used] = array[:used]
+    return grown
 
 
 @kernel
-def _longer32(array: I32, room: int, used: int) -> I32:
-    longer = np.empty(room, np.int32)
-    longer[:used] = array[:used]
-    return longer
+def longer_short(array: I32, room: int, used: int) -> I32:
+    grown = np.empty(room, np.int32)
+    grown[:used] = array[:used]
+    return grown
 
 
 @kernel
@@ -85,10 +86,10 @@ def walk(
         need = used + 2 * (until[top] - top) + 1
         if need > room:
             room = max(need, 2 * room)
-            out_entry = _longer32(out_entry, room, used)
-            out_span = _longer(out_span, room, used)
-            out_start = _longer(out_start, room, used)
-            out_end = _longer(out_end, room, used)
+            out_entry = longer_short(out_entry, room, used)
+            out_span = longer(out_span, room, used)
+            out_start = longer(out_start, room, used)
+            out_end = longer(out_end, room, used)
         filled = 0
         level = -1
         child = top

@@ -156,3 +156,8 @@ def _assert_partition(forest: Forest, entries: I64, entry: I32, start: I64, end:
     broken = _walk.first_broken(entry, start, end, entries, forest.start, forest.end)
     if broken >= 0:
         raise AssertionError(f"critical path: the sections of entry {broken} do not tile its interval")
+
+
+def warm(forest: Forest) -> None:
+    """Compile the walk, or load it from the cache."""
+    exclusive(forest, sections(forest))

@@ -1,0 +1,399 @@
+"""Profile: critical paths of many traces, summed per call-path node and band of latency.
+
+Owns the sums and the bands. A node is a path of labels (service, operation,
+layer) from an entry down to a span; recursion keeps its depth. Which spans are
+entries, their routes and labels come from `calls`; sections from
+`critical_path`; why the slow band is slow is `explain.py`'s.
+
+Bands are percents of the entries' own durations, per route, by the rank rule:
+of n entries sorted by duration (ties by trace), band [a, b) holds positions
+floor((n−1)·a) up to, not including, floor((n−1)·b); b = 100 includes the last.
+So the first entry of [99, 100] is the p99, and bands that meet share no entry.
+
+In a band an absent node counts as 0: over the nodes of a route, the integers
+`exclusive_nano` sum to the band's durations exactly.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from tracelens import histogram
+from tracelens._link import I64, U64
+from tracelens.analysis import _sums
+from tracelens.analysis.critical_path import Sections
+from tracelens.errors import UsageError
+from tracelens.forest import Forest, codes
+
+Band = tuple[float, float]
+
+PROFILE = pl.Schema(
+    {
+        "band": pl.String(),  # "90-99"
+        "route": pl.String(),  # label of the entries; null when they have none
+        "path": pl.List(pl.String()),  # "service operation" from the entry down
+        "service": pl.String(),  # of the node itself, as are all columns below
+        "operation": pl.String(),
+        "layer": pl.String(),
+        "traces": pl.Int64(),  # entries in which the node has time of its own
+        "exclusive_nano": pl.Int64(),  # sum over the band
+        "inclusive_nano": pl.Int64(),  # with everything below it
+        "share": pl.Float64(),  # of the band's time, by route
+        "mean_nano": pl.Float64(),  # per entry of the band: absent is 0
+        "max_nano": pl.Int64(),  # most exclusive time in one entry
+        "exemplar_trace_id": pl.Binary(),  # where that was; of several the smallest
+        "entries": pl.Int64(),  # of the route in the band
+        "node": pl.Int64(),  # hash of the path with its layers: the same in every profile
+        "parent": pl.Int64(),  # node above; null at the entry
+    }
+)
+
+PROFILE_BUCKETS = pl.Schema(
+    {
+        "bucket": pl.Int32(),  # histogram bucket of the entry's duration
+        "route": pl.String(),
+        "node": pl.Int64(),
+        "parent": pl.Int64(),
+        "path": pl.List(pl.String()),
+        "service": pl.String(),
+        "operation": pl.String(),
+        "layer": pl.String(),
+        "exclusive_nano": pl.Int64(),
+        "squares_nano2": pl.Decimal(38, 0),  # sum of squares of each entry's time: exact, so that merging is
+        "traces": pl.Int64(),  # entries in which the node has time of its own
+        "max_nano": pl.Int64(),
+        "exemplar_trace_id": pl.Binary(),
+        "entries": pl.Int64(),  # that begin at this node: 0 for all nodes below an entry
+    }
+)
+
+MAX_LEVELS = 200  # of a path; what is deeper counts as that deep, or a chain of n would spell n²/2 labels
+NODE = ("service", "operation", "layer")
+EVERYTHING: tuple[Band, ...] = ((0.0, 100.0),)
+
+
+def profile(
+    forest: Forest,
+    sections: Sections,
+    *,
+    entries: I64,
+    route: pl.Series | None,
+    service: pl.Series,
+    operation: pl.Series,
+    layer: pl.Series,
+    bands: Sequence[Band] | None = None,
+) -> pl.DataFrame:
+    """Return PROFILE, cut exactly: by each entry's rank, not by log buckets.
+
+    sections: the walks of `entries`. route: label per entry. service,
+    operation, layer: per row of the forest. bands: percents; may overlap.
+    Rows by band as given, route, and exclusive time descending.
+    """
+    bands = EVERYTHING if bands is None else bands
+    cuts = _cuts(bands)
+    routes, names = _route_codes(route, len(entries))
+    group = _groups_by_rank(forest, entries, routes, cuts)
+    sums = _sum(forest, sections, entries, routes, names, group, (service, operation, layer))
+    return _cut(sums, bands, cuts)
+
+
+def accumulate(
+    forest: Forest,
+    sections: Sections,
+    *,
+    entries: I64,
+    route: pl.Series | None,
+    service: pl.Series,
+    operation: pl.Series,
+    layer: pl.Series,
+) -> pl.DataFrame:
+    """Return PROFILE_BUCKETS: what `merge` adds up and `cut` cuts into bands. Parameters as `profile`'s."""
+    routes, names = _route_codes(route, len(entries))
+    latency = pl.Series(forest.end[entries] - forest.start[entries], dtype=pl.Int64)
+    bucket = pl.select(histogram.bucket(pl.lit(latency))).to_series()
+    group, values = bucket.rank("dense").cast(pl.Int64) - 1, bucket.unique().sort()
+    sums = _sum(
+        forest, sections, entries, routes, names, np.array(group.to_numpy(), np.int64), (service, operation, layer)
+    )
+    return (
+        sums.cells.join(sums.nodes, on="index", validate="m:1")
+        .with_columns(bucket=values.gather(sums.cells["group"]))
+        .select(PROFILE_BUCKETS.names())
+        .cast(PROFILE_BUCKETS)
+        .sort("bucket", "route", "node")
+    )
+
+
+def merge(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Return PROFILE_BUCKETS of several shards. Associative and commutative: integers and exact ties."""
+    if not frames:
+        return PROFILE_BUCKETS.to_frame()
+    most = pl.col("max_nano").max()
+    return (
+        pl.concat(frames)
+        .lazy()
+        .group_by("bucket", "route", "node")
+        .agg(
+            pl.col("parent", "path", *NODE).first(),
+            pl.col("exclusive_nano", "squares_nano2", "traces", "entries").sum(),
+            max_nano=most,
+            exemplar_trace_id=pl.col("exemplar_trace_id").filter(pl.col("max_nano") == most).min(),
+        )
+        .select(PROFILE_BUCKETS.names())
+        .cast(PROFILE_BUCKETS)
+        .sort("bucket", "route", "node")
+        .collect()
+    )
+
+
+def cut(buckets: pl.DataFrame, bands: Sequence[Band] | None = None) -> pl.DataFrame:
+    """Return PROFILE of merged buckets.
+
+    A bucket is never divided: band [a, b) holds the buckets from the one with
+    rank floor((n−1)·a) up to, not including, the one with floor((n−1)·b). So a
+    band is off by at most one bucket, 2 % of latency, at each end.
+    """
+    bands = EVERYTHING if bands is None else bands
+    cuts = _cuts(bands)
+    merged = merge([buckets])
+    counts = (
+        merged.group_by("route", "bucket", maintain_order=True).agg(n=pl.col("entries").sum()).sort("route", "bucket")
+    )
+    parts = [part for _, part in counts.group_by("route", maintain_order=True)]
+    groups = [part.with_columns(group=_groups_of_buckets(part["n"], cuts)) for part in parts]
+    group = pl.concat(groups) if groups else counts.with_columns(group=pl.lit(0, pl.Int64))
+    nodes = (
+        merged.unique(["route", "node"], keep="first", maintain_order=True)
+        .select("route", "node", "parent", "path", *NODE)
+        .with_columns(level=pl.col("path").list.len())
+        .sort("level", "route", "node")
+        .with_row_index("index")
+    )
+    above = nodes.select("route", "index", parent="node").rename({"index": "parent_index"})
+    nodes = nodes.join(above, on=["route", "parent"], how="left", validate="m:1", nulls_equal=True).sort("index")
+    # An entry's parent is null, and null equals null only among routes.
+    at_top = pl.col("parent").is_null()
+    nodes = nodes.with_columns(parent_index=pl.when(~at_top).then("parent_index").cast(pl.Int64).fill_null(-1))
+    cells = (
+        merged.join(nodes.select("route", "node", "index"), on=["route", "node"], validate="m:1", nulls_equal=True)
+        .join(group.select("route", "bucket", "group"), on=["route", "bucket"], validate="m:1", nulls_equal=True)
+        .select("group", "index", "exclusive_nano", "traces", "max_nano", "exemplar_trace_id", "entries")
+    )
+    return _cut(_Sums(nodes, cells), bands, cuts)
+
+
+def grouped(rows: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
+    """Return a profile summed by columns such as `service`, per band and route.
+
+    exclusive_nano adds up to the band's time again; inclusive_nano counts the
+    outermost occurrence on each path only, so that recursion is not counted twice.
+    """
+    keys = ["band", "route"]
+    numbered = rows.with_row_index("row").with_columns(group=pl.struct([*keys, *by]).rank("dense").cast(pl.Int64))
+    above = numbered.select(*keys, parent="node", above="row")
+    linked = numbered.join(above, on=[*keys, "parent"], how="left", validate="m:1", nulls_equal=True).sort("row")
+    parent = pl.when(pl.col("parent").is_not_null()).then("above").cast(pl.Int64).fill_null(-1)
+    outermost = np.zeros(len(linked), np.bool_)
+    _sums.is_outermost(_int64(linked.select(parent).to_series()), _int64(linked["group"]), outermost)
+    return (
+        linked.with_columns(inclusive_nano=pl.when(pl.Series(outermost)).then("inclusive_nano").otherwise(0))
+        .group_by(*keys, *by, maintain_order=True)
+        .agg(pl.col("exclusive_nano", "inclusive_nano", "share", "mean_nano").sum(), pl.col("entries").first())
+        .sort("exclusive_nano", *by, descending=[True, *(False for _ in by)], maintain_order=True)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Sums:
+    """Sums per (group, node). A group is a stretch of entries that no band divides.
+
+    nodes: index, route, node, parent, parent_index, path, service, operation,
+    layer; by index, parents first. cells: group, index and sums.
+    """
+
+    nodes: pl.DataFrame
+    cells: pl.DataFrame
+
+
+def _sum(
+    forest: Forest,
+    sections: Sections,
+    entries: I64,
+    route: I64,
+    routes: pl.Series,
+    group: I64,
+    labels: tuple[pl.Series, pl.Series, pl.Series],
+) -> _Sums:
+    coded = [codes(series.fill_null("")) for series in labels]
+    sizes = [len(values) for _, values in coded]
+    label = (coded[0][0].astype(np.int64) * sizes[1] + coded[1][0]) * sizes[2] + coded[2][0]
+    begin = np.array(entries, np.int64)
+    trace = forest.trace_of(begin)
+    summed = _sums.sum_paths(
+        sections.entry_index,
+        sections.span,
+        sections.start,
+        sections.end,
+        begin,
+        forest.parent,
+        label,
+        route,
+        group,
+        trace,
+        int(forest.depth.max(initial=0)),
+        MAX_LEVELS - 1,
+    )
+    parent, coded_label, depth, group_of, node_of, total, low, high, count, most, exemplar, begun = summed
+    first_rows = pl.Series(forest.trace_offsets[:-1][exemplar], dtype=pl.Int64)
+    return _Sums(
+        _nodes(parent, coded_label, depth, routes, [values for _, values in coded], sizes),
+        pl.DataFrame(
+            {
+                "group": group_of,
+                "index": node_of.astype(np.uint32),
+                "exclusive_nano": total,
+                "squares_nano2": _decimal(low, high),
+                "traces": count,
+                "max_nano": most,
+                "exemplar_trace_id": forest.spans["trace_id"].gather(first_rows),
+                "entries": begun,
+            }
+        ),
+    )
+
+
+def _nodes(
+    parent: I64, label: I64, depth: I64, routes: pl.Series, values: Sequence[pl.Series], sizes: Sequence[int]
+) -> pl.DataFrame:
+    """Return the nodes by index: their names, their paths, and a key that is the same in every run."""
+    distinct, which = np.unique(label, return_inverse=True)
+    parts = (distinct // (sizes[1] * sizes[2]), distinct // sizes[2] % sizes[1], distinct % sizes[2])
+    names = pl.DataFrame(
+        {
+            name: series.gather(pl.Series(part, dtype=pl.Int64))
+            for name, series, part in zip(NODE, values, parts, strict=True)
+        },
+        schema=dict.fromkeys(NODE, pl.String),
+    )
+    hashed = [
+        int.from_bytes(hashlib.blake2b("\0".join(row).encode(), digest_size=8).digest(), "little")
+        for row in names.iter_rows()
+    ]
+    key = np.zeros(len(parent), np.uint64)
+    _sums.key_nodes(parent, np.array(hashed, np.uint64)[which], key)
+    offsets, steps = _sums.spell_paths(parent, depth)
+    spelled = (
+        names.select(pl.concat_str("service", pl.lit(" "), "operation"))
+        .to_series()
+        .gather(pl.Series(which[steps], dtype=pl.Int64))
+    )
+    paths = pa.LargeListArray.from_arrays(pa.array(offsets), spelled.to_arrow(compat_level=pl.CompatLevel.oldest()))
+    top = steps[offsets[:-1]]
+    above = np.maximum(parent, 0)
+    node = pl.Series(key.view(np.int64), dtype=pl.Int64)
+    at_top = pl.Series(parent < 0, dtype=pl.Boolean)
+    return names[which].with_columns(
+        index=pl.int_range(len(parent), dtype=pl.UInt32, eager=True),
+        route=routes.gather(pl.Series(-1 - parent[top], dtype=pl.Int64)),
+        node=node,
+        parent=node.gather(pl.Series(above, dtype=pl.Int64)).set(at_top, None),
+        parent_index=pl.Series(np.maximum(parent, -1), dtype=pl.Int64),
+        path=pl.Series(paths, dtype=pl.List(pl.String)),
+    )
+
+
+def _cut(sums: _Sums, bands: Sequence[Band], cuts: Sequence[float]) -> pl.DataFrame:
+    """Return PROFILE: cells added up per band and node, in the order promised."""
+    parents = _int64(sums.nodes["parent_index"])
+    found = []
+    for band in bands:
+        low, high = cuts.index(band[0]), cuts.index(band[1])
+        inside = sums.cells.lazy().filter(pl.col("group").is_between(low, high, closed="left"))
+        most = pl.col("max_nano").max()
+        added = (
+            inside.group_by("index")
+            .agg(
+                pl.col("exclusive_nano", "traces", "entries").sum(),
+                max_nano=most,
+                exemplar_trace_id=pl.col("exemplar_trace_id").filter(pl.col("max_nano") == most).min(),
+            )
+            .collect()
+        )
+        rows = added["index"].to_numpy()
+        inclusive = np.zeros(len(parents), np.int64)
+        inclusive[rows] = added["exclusive_nano"].to_numpy()
+        _sums.sum_subtrees(parents, inclusive)
+        found.append(
+            added.with_columns(inclusive_nano=pl.Series(inclusive[rows]))
+            .join(sums.nodes, on="index", validate="1:1")
+            .with_columns(
+                band=pl.lit(f"{band[0]:g}-{band[1]:g}"),
+                entries=pl.col("entries").sum().over("route"),
+                total=pl.col("exclusive_nano").sum().over("route"),
+            )
+            .with_columns(
+                share=pl.when(pl.col("total") > 0).then(pl.col("exclusive_nano") / pl.col("total")).otherwise(0.0),
+                mean_nano=pl.col("exclusive_nano") / pl.col("entries"),
+            )
+            .sort("route", "exclusive_nano", "node", descending=[False, True, False])
+        )
+    return pl.concat(found).select(PROFILE.names()).cast(PROFILE) if found else PROFILE.to_frame()
+
+
+def _cuts(bands: Sequence[Band]) -> list[float]:
+    """Return all bounds of `bands`, ascending. Raises UsageError for what is no band."""
+    for low, high in bands:
+        if not 0 <= low < high <= 100:
+            raise UsageError(f"band {low:g}-{high:g}: a band is two percents, the smaller first, within 0-100.")
+    return sorted({bound for band in bands for bound in band})
+
+
+def _position(n: int, percent: float) -> int:
+    """Return the first position of n that lies at or above a bound; the end for 100."""
+    return n if percent == 100 else histogram.rank(n, percent)
+
+
+def _groups_by_rank(forest: Forest, entries: I64, route: I64, cuts: Sequence[float]) -> I64:
+    """Return the number of the last bound at or below each entry's rank within its route; -1 below all."""
+    duration = forest.end[entries] - forest.start[entries]
+    order = np.lexsort((entries, duration, route))
+    group = np.empty(len(entries), np.int64)
+    edges = np.flatnonzero(np.diff(route[order], prepend=-1)).tolist()
+    for begin, end in zip(edges, [*edges[1:], len(entries)], strict=True):
+        positions = [_position(end - begin, percent) for percent in cuts]
+        group[order[begin:end]] = np.searchsorted(positions, np.arange(end - begin), side="right") - 1
+    return group
+
+
+def _groups_of_buckets(counts: pl.Series, cuts: Sequence[float]) -> pl.Series:
+    """Return the group of each bucket of one route, ascending: the bounds whose rank lies in or below it."""
+    n = int(counts.sum())
+    first_beyond = counts.cum_sum().to_numpy()  # the position after the bucket's last
+    held = [np.searchsorted(first_beyond, _position(n, percent), side="right") for percent in cuts]
+    return pl.Series(np.searchsorted(held, np.arange(len(counts)), side="right") - 1, dtype=pl.Int64)
+
+
+def _route_codes(route: pl.Series | None, n: int) -> tuple[I64, pl.Series]:
+    """Return (code per entry, label per code); one null label when there are no routes."""
+    if route is None:
+        return np.zeros(n, np.int64), pl.Series([None], dtype=pl.String)
+    number, labels = codes(route)
+    number = np.where(number < 0, len(labels), number)
+    return number.astype(np.int64), pl.concat([labels, pl.Series(labels.name, [None], dtype=pl.String)])
+
+
+def _decimal(low: U64, high: U64) -> pl.Series:
+    """Return integers of two words as an exact column."""
+    words = np.stack([low, high], axis=1)
+    array = pa.Array.from_buffers(pa.decimal128(38, 0), len(low), [None, pa.py_buffer(words.tobytes())])
+    return pl.Series(array, dtype=pl.Decimal(38, 0))
+
+
+def _int64(series: pl.Series) -> I64:
+    return np.array(series.to_numpy(), np.int64)
