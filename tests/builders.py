@@ -172,7 +172,7 @@ def synthetic(
     rng = np.random.default_rng(seed)
     count = max(spans // per_trace, 1)
     n = count * per_trace
-    trees = np.array([[rng.integers(0, max(j, 1)) for j in range(per_trace)] for _ in range(templates)])
+    trees = rng.integers(0, np.maximum(np.arange(per_trace), 1), (templates, per_trace))
     shape = rng.integers(0, templates, count)
     parent = trees[shape]
     start, end = np.zeros((count, per_trace)), np.zeros((count, per_trace))
