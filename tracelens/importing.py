@@ -60,7 +60,7 @@ def import_into(dump: str, store: str, *, input_format: str | None = None, stric
         losses.extend(batch.losses)
         if batch.spans.is_empty():
             continue
-        if target.append(batch.spans, identity, number):
+        if target.append(batch.spans, {identity: number}):
             stored += len(batch.spans)
         else:
             known += len(batch.spans)

@@ -1,0 +1,108 @@
+"""The store's files on disk: written whole, synced, and listed with what prunes them."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+from deltalake import DeltaTable
+from deltalake.transaction import AddAction
+
+ROW_GROUP = 100_000  # rows: large enough to compress, small enough to skip
+ZSTD_LEVEL = 3
+PARTITION = "hour"  # of arrival, UTC: retention drops whole ones, and a span with an absurd time makes no new one
+
+
+@dataclass(frozen=True, slots=True)
+class DataFile:
+    """An active file and its statistics."""
+
+    path: str  # relative to the table
+    hour: str
+    size: int
+    rows: int
+    first_start_nano: int
+    last_start_nano: int
+    last_end_nano: int
+
+
+def hour_of(unix_nano: int) -> str:
+    """Return the partition of a moment: 2026-01-31T13."""
+    return time.strftime("%Y-%m-%dT%H", time.gmtime(unix_nano // 1_000_000_000))
+
+
+def write(table: Path, frame: pl.DataFrame, hour: str, *, data_change: bool = True) -> AddAction:
+    """Write one Parquet file, synced with its folder, and return the action that adds it.
+
+    frame: at least one row; columns without a value are left out.
+    """
+    folder = table / f"{PARTITION}={hour}"
+    made = not folder.exists()
+    folder.mkdir(exist_ok=True)
+    name = f"part-{uuid.uuid4().hex}.parquet"
+    kept = [column for column in frame.columns if frame[column].null_count() < len(frame)]
+    frame.lazy().select(kept).sink_parquet(
+        folder / name,
+        compression="zstd",
+        compression_level=ZSTD_LEVEL,
+        row_group_size=ROW_GROUP,
+        sync_on_close="all",
+        maintain_order=True,
+    )
+    sync(folder)
+    if made:
+        sync(table)
+    start, end = frame["start_time_unix_nano"], frame["end_time_unix_nano"]
+    low = {"start_time_unix_nano": start.min(), "end_time_unix_nano": end.min()}
+    high = {"start_time_unix_nano": start.max(), "end_time_unix_nano": end.max()}
+    stats = {"numRecords": len(frame), "minValues": low, "maxValues": high, "nullCount": {}}
+    return AddAction(
+        path=f"{PARTITION}={hour}/{name}",
+        size=(folder / name).stat().st_size,
+        partition_values={PARTITION: hour},
+        modification_time=time.time_ns() // 1_000_000,
+        data_change=data_change,
+        stats=json.dumps(stats),
+    )
+
+
+def active(table: DeltaTable) -> list[DataFile]:
+    """Return the files of a table's version, in the order of their first span."""
+    actions = pl.DataFrame(table.get_add_actions(flatten=True))
+    files = [
+        DataFile(
+            path=row["path"],
+            hour=row[f"partition.{PARTITION}"],
+            size=row["size_bytes"],
+            rows=row["num_records"],
+            first_start_nano=row["min.start_time_unix_nano"],
+            last_start_nano=row["max.start_time_unix_nano"],
+            last_end_nano=row["max.end_time_unix_nano"],
+        )
+        for row in actions.iter_rows(named=True)
+    ]
+    return sorted(files, key=lambda file: (file.first_start_nano, file.path))
+
+
+def sync(path: Path) -> None:
+    """Have the file system put a file or a folder's entries on disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_log(table: Path, since: int) -> None:
+    """Put commits after version `since`, and the folder of the log, on disk: deltalake syncs nothing."""
+    log = table / "_delta_log"
+    number = since + 1
+    while (commit := log / f"{number:020}.json").exists():
+        sync(commit)
+        number += 1
+    sync(log)

@@ -1,0 +1,82 @@
+"""Folding: many small files of an hour into one, and the removal of what nobody reads any more.
+
+Owns the only path that removes files. deltalake's own compaction is never
+called: two of them at once doubled a table.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import defaultdict
+from pathlib import Path
+
+import polars as pl
+
+from tracelens.store import files
+from tracelens.store.files import PARTITION, DataFile
+from tracelens.store.table import Store
+
+SMALL_ROWS = 500_000  # a file with more is left alone
+MANY = 50  # small files of one hour: each costs every query about 0.25 ms
+MOST_ROWS = 2_000_000  # read and sorted at once
+GRACE_SECONDS = 600.0  # longer than the longest query: removed files stay so long for those who read them
+APPLICATION = "maintenance"
+
+
+def fold(store: Store, *, many: int = MANY) -> int:
+    """Fold the small files of each hour that has at least `many`; return how many files that spared.
+
+    One process at a time may fold a store.
+    """
+    by_hour: dict[str, list[DataFile]] = defaultdict(list)
+    for file in store.files():
+        if file.rows < SMALL_ROWS:
+            by_hour[file.hour].append(file)
+    spared = 0
+    for hour, small in by_hour.items():
+        chosen = _at_most(small)
+        if len(small) < many or len(chosen) < 2:
+            continue
+        merged = _read(store, chosen).sort("trace_id", "start_time_unix_nano")
+        if len(merged) != sum(file.rows for file in chosen):
+            raise RuntimeError(f"{store.path}: {len(merged)} spans read of {hour}, its statistics say otherwise")
+        number = (store.committed(APPLICATION) or 0) + 1
+        store.replace(chosen, merged, hour, {APPLICATION: number})
+        for file in chosen:
+            os.utime(store.path / file.path)  # when it was removed: the grace runs from here
+        spared += len(chosen) - 1
+    return spared
+
+
+def _at_most(small: list[DataFile]) -> list[DataFile]:
+    """Return the first files that together hold at most MOST_ROWS."""
+    chosen, rows = [], 0
+    for file in small:
+        rows += file.rows
+        if rows > MOST_ROWS:
+            break
+        chosen.append(file)
+    return chosen
+
+
+def _read(store: Store, chosen: list[DataFile]) -> pl.DataFrame:
+    paths = [store.path / file.path for file in chosen]
+    return pl.concat([pl.scan_parquet(path, hive_partitioning=False) for path in paths], how="diagonal").collect()
+
+
+def sweep(store: Store, *, grace_seconds: float = GRACE_SECONDS) -> int:
+    """Delete files that no version needs: removed by a fold, or written by an append that never committed.
+
+    Returns how many. A file younger than the grace is left for those who still read it.
+    """
+    needed = {file.path for file in store.files()}
+    before = time.time() - grace_seconds
+    gone = 0
+    for path in Path(store.path).glob(f"{PARTITION}=*/*.parquet"):
+        if str(path.relative_to(store.path)) not in needed and path.stat().st_mtime < before:
+            path.unlink()
+            gone += 1
+    if gone:
+        files.sync(store.path)
+    return gone

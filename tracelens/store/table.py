@@ -1,0 +1,227 @@
+"""Store: the spans table, appended exactly once and read while it grows.
+
+Owns commits and scans. What a commit holds is the caller's; folding small
+files is `fold.py`'s.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import polars as pl
+from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Transaction
+from deltalake.exceptions import DeltaError
+from deltalake.transaction import AddAction, RemoveAction
+
+from tracelens.errors import StoreError
+from tracelens.spans import SPANS, dtype, empty, is_attribute
+from tracelens.store import columns as layout
+from tracelens.store import files
+from tracelens.store.files import PARTITION, DataFile
+
+CHECKPOINT_EVERY = 100  # commits: a reader then opens one Parquet file and at most so many JSON ones
+CONFIGURATION = {
+    "delta.checkpointInterval": "1000000",  # ours, synced, instead of deltalake's own
+    "delta.logRetentionDuration": "interval 1 hours",  # nobody travels back in time here
+    "delta.enableExpiredLogCleanup": "true",
+}
+RETRIES = 20  # of a commit that lost a race: appends never conflict, they queue
+
+
+def is_store(path: str | Path) -> bool:
+    """Whether a folder is a store."""
+    return (Path(path) / "_delta_log").is_dir()
+
+
+class Store:
+    """A Delta table of spans on local disk. One instance a thread; any number of processes."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._table = self._fresh()
+        self._listed: tuple[int, list[DataFile]] | None = None
+
+    @classmethod
+    def open(cls, path: str | Path, *, create: bool = False) -> Store:
+        """Return the store in a folder; with `create` one is made when there is none.
+
+        Raises StoreError when there is none, or what is there cannot be read.
+        """
+        if not is_store(path):
+            if not create:
+                raise StoreError(f"{path}: no store is here. `tracelens up` and `tracelens import` make one.")
+            Path(path).mkdir(parents=True, exist_ok=True)
+            DeltaTable.create(
+                str(path),
+                layout.new_table(),
+                mode="ignore",
+                partition_by=[PARTITION],
+                name="spans",
+                configuration=CONFIGURATION,
+            )
+            files.sync_log(Path(path), -1)
+            files.sync(Path(path).absolute().parent)
+        return cls(path)
+
+    def _fresh(self) -> DeltaTable:
+        try:
+            return DeltaTable(str(self.path))
+        except (DeltaError, OSError) as error:
+            raise StoreError(f"{self.path}: the store cannot be read: {error}. Is _delta_log whole?") from error
+
+    def _current(self) -> DeltaTable:
+        """Return the reading handle at the newest version."""
+        self._table.update_incremental()
+        return self._table
+
+    def version(self) -> int:
+        """Return the number of the newest commit."""
+        return self._current().version()
+
+    def columns(self) -> list[str]:
+        """Return the columns of the table: SPANS, then attributes."""
+        return [name for name in self._names(self._current()) if name != PARTITION]
+
+    @staticmethod
+    def _names(table: DeltaTable) -> list[str]:
+        return [field.name for field in table.schema().fields]
+
+    def files(self) -> list[DataFile]:
+        """Return the active files, in the order of their first span."""
+        table = self._current()
+        if self._listed is None or self._listed[0] != table.version():
+            self._listed = table.version(), files.active(table)
+        return self._listed[1]
+
+    def file_count(self) -> int:
+        """Return how many files hold the spans."""
+        return len(self.files())
+
+    def span_count(self) -> int:
+        """Return how many spans there are."""
+        return sum(file.rows for file in self.files())
+
+    def time_range(self) -> tuple[int, int] | None:
+        """Return (earliest start, latest end) of all spans, nanoseconds; None when there are none."""
+        listed = self.files()
+        if not listed:
+            return None
+        return min(file.first_start_nano for file in listed), max(file.last_end_nano for file in listed)
+
+    def committed(self, application: str) -> int | None:
+        """Return the newest version an application has committed; None when it never has."""
+        return self._current().transaction_version(application)
+
+    def append(self, frame: pl.DataFrame, transactions: Mapping[str, int]) -> bool:
+        """Append spans in one file and one commit that carries application transactions.
+
+        transactions: application -> version. Returns False, and writes nothing,
+        when any of them was committed already: the spans are in the store.
+        On return all is on disk.
+        """
+        # A handle commits once: deltalake refuses a second transaction of one application on it.
+        table = self._fresh()
+        for application, version in transactions.items():
+            known = table.transaction_version(application)
+            if known is not None and known >= version:
+                return False
+        before = table.version()
+        new = layout.promoted(frame, self._names(table))
+        if new:
+            table.alter.add_columns([layout.field(name) for name in new])
+            table = self._fresh()
+        fitted = layout.fit(frame, self._names(table))
+        actions = [files.write(self.path, fitted, files.hour_of(time.time_ns()))] if len(fitted) else []
+        self._commit(table, actions, transactions, before)
+        return True
+
+    def replace(self, old: Iterable[DataFile], frame: pl.DataFrame, hour: str, transactions: Mapping[str, int]) -> None:
+        """Put one file in the place of several that hold the same spans, in one commit."""
+        table = self._fresh()
+        now = time.time_ns() // 1_000_000
+        removed = [
+            RemoveAction(
+                path=file.path,
+                data_change=False,
+                deletion_timestamp=now,
+                partition_values={PARTITION: file.hour},
+                size=file.size,
+            )
+            for file in old
+        ]
+        added = files.write(self.path, frame, hour, data_change=False)
+        self._commit(table, [added, *removed], transactions, table.version())
+
+    def _commit(
+        self,
+        table: DeltaTable,
+        actions: Sequence[AddAction | RemoveAction],
+        transactions: Mapping[str, int],
+        before: int,
+    ) -> None:
+        """Commit, put the commit on disk, and write a checkpoint now and then."""
+        table.create_write_transaction(
+            list(actions),
+            mode="append",
+            schema=table.schema(),
+            partition_by=[PARTITION],
+            commit_properties=CommitProperties(
+                max_commit_retries=RETRIES,
+                app_transactions=[Transaction(name, version) for name, version in transactions.items()],
+            ),
+            post_commithook_properties=PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False),
+        )
+        files.sync_log(self.path, before)
+        current = self._current()
+        if current.version() // CHECKPOINT_EVERY > before // CHECKPOINT_EVERY:
+            current.create_checkpoint()
+            for made in (self.path / "_delta_log").glob(f"{current.version():020}.checkpoint*"):
+                files.sync(made)
+            files.sync(self.path / "_delta_log")
+            current.cleanup_metadata()
+
+    def scan(
+        self,
+        start_nano: int | None = None,
+        end_nano: int | None = None,
+        columns: Sequence[str] | None = None,
+        predicate: pl.Expr | None = None,
+    ) -> pl.LazyFrame:
+        """Return the spans that start in [start_nano, end_nano), of files that may hold any.
+
+        columns: of `columns()`; all when not given. None is an open end.
+        """
+        known = self.columns()
+        wanted = list(columns) if columns is not None else known
+        schema = {
+            name: SPANS[name] if name in SPANS else dtype(name) for name in known if name in SPANS or is_attribute(name)
+        }
+        paths = [
+            self.path / file.path
+            for file in self.files()
+            if (start_nano is None or file.last_start_nano >= start_nano)
+            and (end_nano is None or file.first_start_nano < end_nano)
+        ]
+        if not paths:
+            return (
+                empty()
+                .lazy()
+                .select(*(pl.col(name) if name in SPANS else pl.lit(None, schema[name]).alias(name) for name in wanted))
+            )
+        spans = pl.scan_parquet(
+            paths, schema=schema, missing_columns="insert", extra_columns="ignore", hive_partitioning=False
+        )
+        start = pl.col("start_time_unix_nano")
+        if start_nano is not None:
+            spans = spans.filter(start >= start_nano)
+        if end_nano is not None:
+            spans = spans.filter(start < end_nano)
+        if predicate is not None:
+            spans = spans.filter(predicate)
+        return spans.select(wanted)
+
+    def trace(self, trace_id: bytes) -> pl.DataFrame:
+        """Return all spans of a trace, with every column."""
+        return self.scan(predicate=pl.col("trace_id") == pl.lit(trace_id)).collect()
