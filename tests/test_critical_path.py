@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import polars as pl
 import pytest
@@ -371,5 +373,5 @@ class TestWhole:
         linked.entry.flags.writeable = False
         sections(linked, tolerance=5, asynchronous=True)
         critical_path.warm(linked)
-        called = (_walk.walk, _walk.first_broken, _walk.add_times)
-        assert [len(kernel.signatures) for kernel in called] == [1, 1, 1]  # type: ignore[attr-defined]  # numba's own
+        called: list[Any] = [_walk.walk, _walk.first_broken, _walk.add_times]
+        assert [len(kernel.signatures) for kernel in called] == [1, 1, 1]

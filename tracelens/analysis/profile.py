@@ -19,6 +19,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
@@ -364,8 +365,8 @@ def _groups_by_rank(forest: Forest, entries: I64, route: I64, cuts: Sequence[flo
     duration = forest.end[entries] - forest.start[entries]
     order = np.lexsort((entries, duration, route))
     group = np.empty(len(entries), np.int64)
-    edges = np.flatnonzero(np.diff(route[order], prepend=-1)).tolist()
-    for begin, end in zip(edges, [*edges[1:], len(entries)], strict=True):
+    edges = [*np.flatnonzero(np.diff(route[order], prepend=-1)).tolist(), len(entries)]
+    for begin, end in pairwise(edges):
         positions = [_position(end - begin, percent) for percent in cuts]
         group[order[begin:end]] = np.searchsorted(positions, np.arange(end - begin), side="right") - 1
     return group
