@@ -20,7 +20,17 @@ F = TypeVar("F", bound=Callable[..., Any])
 PACKAGE = Path(__file__).parent
 # Modules that hold kernels: their sources key the cache, because numba's own
 # key misses an edit in a callee that stands in another file.
-SOURCES = ("wire/_scan.py", "_link.py", "_windows.py", "_fold.py", "analysis/_walk.py", "analysis/_sums.py")
+SOURCES = (
+    "wire/_scan.py",
+    "wire/_views.py",
+    "wire/_rows.py",
+    "wire/_columns.py",
+    "_link.py",
+    "_windows.py",
+    "_fold.py",
+    "analysis/_walk.py",
+    "analysis/_sums.py",
+)
 
 
 def cache_key() -> str:
@@ -83,3 +93,8 @@ def inline(function: F) -> F:
     """A piece of a kernel, compiled into each of its callers."""
     compiled: Any = numba.njit(inline="always", nogil=True, error_model="numpy")(function)
     return cast("F", compiled)
+
+
+def intrinsic(function: Callable[..., Any]) -> Any:
+    """A piece of a kernel that gives its own machine code; see numba.extending.intrinsic."""
+    return numba.extending.intrinsic(function)
