@@ -1,0 +1,172 @@
+"""The store: once each, every column back, small files folded, readers undisturbed."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import polars as pl
+import pytest
+from deltalake import DeltaTable
+
+from tests.builders import synthetic, trace
+from tracelens.errors import StoreError
+from tracelens.spans import MAX_COLUMNS, check
+from tracelens.store import Store, fold, is_store, sweep
+from tracelens.store import files as files_module
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store.open(tmp_path / "store", create=True)
+
+
+def ordered(frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.sort("trace_id", "span_id").select(sorted(frame.columns))
+
+
+def test_a_folder_without_a_store_is_told_so(tmp_path: Path) -> None:
+    assert not is_store(tmp_path)
+    with pytest.raises(StoreError, match="no store is here"):
+        Store.open(tmp_path)
+
+
+def test_a_broken_log_is_told_so(tmp_path: Path) -> None:
+    (tmp_path / "_delta_log").mkdir()
+    (tmp_path / "_delta_log" / f"{0:020}.json").write_text("rubbish")
+    with pytest.raises(StoreError, match="_delta_log"):
+        Store.open(tmp_path)
+
+
+def test_a_new_store_is_empty(store: Store) -> None:
+    assert (store.span_count(), store.time_range(), store.file_count()) == (0, None, 0)
+    assert check(store.scan().collect()).is_empty()
+
+
+def test_what_was_appended_comes_back_in_every_column(store: Store) -> None:
+    drawn = trace("""
+        web |------| attr:http.method=GET attr:http.status_code#int=200 host=a
+         db |--|     error res:zone=x
+    """)
+    store.append(drawn, {"a": 0})
+    back = store.scan().collect()
+    assert ordered(check(back)).equals(ordered(drawn))
+    assert Store.open(store.path).trace(drawn["trace_id"][0]).height == 2
+
+
+def test_an_application_transaction_is_stored_once(store: Store) -> None:
+    drawn = trace("web |--|")
+    assert store.append(drawn, {"a": 3, "b": 1})
+    assert not store.append(drawn, {"a": 3})
+    assert not store.append(drawn, {"a": 2})
+    assert not store.append(drawn, {"a": 4, "b": 1})
+    assert store.append(drawn, {"a": 4})
+    assert (store.span_count(), store.committed("a"), store.committed("b"), store.committed("c")) == (2, 4, 1, None)
+
+
+def test_a_batch_without_spans_still_counts(store: Store) -> None:
+    """Requests of rejected spans only: their segment must not be read again."""
+    assert store.append(trace("web |--|").clear(), {"a": 0})
+    assert (store.span_count(), store.committed("a")) == (0, 0)
+
+
+def test_a_later_column_is_read_back_and_null_before(store: Store) -> None:
+    """A wider schema given with an append is ignored without a word: it takes a commit of its own."""
+    store.append(trace("web |--|"), {"a": 0})
+    store.append(trace("api |--| attr:late=yes"), {"a": 1})
+    found = store.scan().collect().sort("name")
+    assert found.select("name", "attr:late").rows() == [("api", "yes"), ("web", None)]
+    assert Store.open(store.path).scan(columns=["attr:late"]).collect().drop_nulls().height == 1
+
+
+def test_names_that_cannot_be_columns_go_to_overflow_with_their_types(store: Store) -> None:
+    drawn = trace("web |--| attr:userId=a").with_columns(
+        pl.lit(7).cast(pl.Int64).alias("attr:a b#int"),
+        pl.lit(float("nan")).alias("attr:x,y#double"),
+        pl.lit('{"arrayValue":{}}').alias("attr:z;#json"),
+        pl.lit('{"attr:older":"kept"}').alias("overflow"),
+    )
+    store.append(drawn, {"a": 0})
+    store.append(trace("api |--| attr:userid=b"), {"a": 1})
+    found = store.scan().collect().sort("name")
+    assert found["overflow"].to_list() == [
+        '{"attr:userid":"b"}',
+        '{"attr:older":"kept","attr:a b#int":7,"attr:x,y#double":"NaN","attr:z;#json":{"arrayValue":{}}}',
+    ]
+
+
+def test_keys_without_end_do_not_widen_the_table(store: Store) -> None:
+    wide = trace("web |--|").with_columns(**{f"attr:k{n:04}": pl.lit(str(n)) for n in range(MAX_COLUMNS + 50)})
+    store.append(wide, {"a": 0})
+    attributes = [name for name in store.columns() if name.startswith("attr:")]
+    assert len(attributes) == MAX_COLUMNS
+    assert store.scan().collect()["overflow"].str.count_matches(":").item() == 2 * 50
+
+
+def test_a_window_reads_only_files_that_may_hold_it(store: Store) -> None:
+    for number in range(3):
+        store.append(trace("web |--|", at=number * 10**9), {"a": number})
+    assert store.scan(10**9, 2 * 10**9).collect().height == 1
+    assert store.scan(1, 10**9).collect().height == 0
+    first, _, last = store.files()
+    for other in (first, last):
+        (store.path / other.path).unlink()
+    assert store.scan(10**9, 2 * 10**9).collect().height == 1
+    assert store.time_range() == (0, 2 * 10**9 + 3_000_000)
+
+
+def test_spans_with_absurd_times_make_no_partition_of_their_own(store: Store) -> None:
+    drawn = synthetic(1_000).with_columns(start_time_unix_nano=pl.int_range(pl.len(), dtype=pl.Int64) * 9 * 10**15)
+    store.append(drawn, {"a": 0})
+    assert store.file_count() == 1
+
+
+def test_folding_keeps_every_span_and_spares_files(store: Store) -> None:
+    frame = synthetic(600)
+    for number in range(60):
+        store.append(frame[number * 10 : number * 10 + 10], {"a": number})
+    reader = Store.open(store.path)
+    before = reader.scan()  # a query that began before the fold
+    assert fold(store) == 59
+    assert fold(store) == 0
+    assert store.file_count() == 1
+    assert ordered(store.scan().collect()).equals(ordered(before.collect()))
+    assert store.committed("a") == 59
+    assert reader.span_count() == 600
+
+
+def test_removed_files_go_after_their_grace_and_needed_ones_stay(store: Store) -> None:
+    for number in range(3):
+        store.append(synthetic(10, seed=number), {"a": number})
+    fold(store, many=2)
+    stray = store.path / store.files()[0].path
+    orphan = stray.with_name("part-never-committed.parquet")
+    orphan.write_bytes(b"")
+    assert sweep(store) == 0
+    long_ago = time.time() - 3_600
+    os.utime(orphan, (long_ago, long_ago))
+    os.utime(stray, (long_ago, long_ago))
+    assert sweep(store) == 1
+    assert sweep(store, grace_seconds=-1) == 3
+    assert store.scan().collect().height == 30
+
+
+def test_the_log_is_checkpointed_and_read_from_there(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tracelens.store.table.CHECKPOINT_EVERY", 10)
+    for number in range(25):
+        store.append(trace("web |--|"), {"a": number})
+    log = store.path / "_delta_log"
+    assert len(list(log.glob("*.checkpoint*.parquet"))) == 2
+    again = Store.open(store.path)
+    assert (again.span_count(), again.committed("a")) == (25, 24)
+
+
+def test_other_readers_of_delta_see_the_same(store: Store) -> None:
+    store.append(synthetic(100), {"a": 0})
+    assert pl.DataFrame(DeltaTable(str(store.path)).count() for _ in [0]).item() == 100
+
+
+def test_hours_are_of_arrival() -> None:
+    assert files_module.hour_of(0) == "1970-01-01T00"
+    assert files_module.hour_of(1_769_864_400 * 10**9) == "2026-01-31T13"
