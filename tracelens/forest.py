@@ -241,8 +241,10 @@ def _by_trace(spans: pl.DataFrame, seed: np.uint64) -> tuple[I64, I64]:
     )
     high, low = _ints(halves["high"], np.uint64), _ints(halves["low"], np.uint64)
     number, first = _link.number_traces(high, low, seed)
-    place = np.empty(len(first), np.int64)
-    place[np.lexsort((low[first], high[first]))] = np.arange(len(first))
+    place = np.arange(len(first))
+    leading = high[first]
+    if not (leading[:-1] < leading[1:]).all():  # a compacted store has them in order
+        place[np.lexsort((low[first], leading))] = np.arange(len(first))
     return _link.group_rows(number, place, len(first))
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.builders import frame, span_id, trace_id
-from tests.plain_walk import plain_sections
+from tests.plain_walk import PlainWalk
 from tests.test_forest import assert_same
 from tracelens.analysis.critical_path import Sections, exclusive, sections
 from tracelens.analysis.profile import accumulate, cut, merge, profile
@@ -103,7 +103,8 @@ def test_the_kernel_does_what_the_rules_say(rows: Rows, tolerance: int | None) -
     found = sections(forest, entries, tolerance="auto" if tolerance is None else tolerance)
     columns = found.entry_index.tolist(), found.span.tolist(), found.start.tolist(), found.end.tolist()
     ours = list(zip(*columns, strict=True))
-    assert ours == [(k, *section) for k in entries.tolist() for section in plain_sections(forest, k, tolerance)]
+    slow = PlainWalk(forest)
+    assert ours == [(k, *section) for k in entries.tolist() for section in slow.sections(k, tolerance)]
 
 
 @SETTINGS
