@@ -18,28 +18,17 @@ from typing import Any, TypeVar, cast
 F = TypeVar("F", bound=Callable[..., Any])
 
 PACKAGE = Path(__file__).parent
-# Modules that hold kernels: their sources key the cache, because numba's own
-# key misses an edit in a callee that stands in another file.
-SOURCES = (
-    "wire/_scan.py",
-    "wire/_views.py",
-    "wire/_rows.py",
-    "wire/_columns.py",
-    "_link.py",
-    "_windows.py",
-    "_fold.py",
-    "analysis/_walk.py",
-    "analysis/_sums.py",
-)
 
 
 def cache_key() -> str:
-    """Return the name of the cache folder: a hash of all kernel sources and numba's version."""
+    """Return the name of the cache folder: a hash of all kernel sources and numba's version.
+
+    Kernels live in modules whose names begin with an underscore. numba's own
+    key misses an edit in a callee that stands in another file.
+    """
     digest = hashlib.blake2b(version("numba").encode(), digest_size=8)
-    for name in SOURCES:
-        path = PACKAGE / name
-        if path.exists():
-            digest.update(path.read_bytes())
+    for path in sorted(PACKAGE.rglob("_[a-z]*.py")):
+        digest.update(path.name.encode() + path.read_bytes())
     return f"kernels-{digest.hexdigest()}"
 
 
