@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tests.builders import MILLISECOND, path, synthetic, trace, traces, walk
+from tests.builders import MILLISECOND, frame, path, span_id, synthetic, trace, traces, walk
 from tests.test_forest import chain, one_trace
 from tracelens.analysis import _walk, critical_path
 from tracelens.analysis.critical_path import outliving, outliving_share, sections
@@ -327,6 +327,26 @@ class TestWhole:
         none = np.array([], np.int64)
         assert _walk.first_broken(np.array([], np.int32), none, none, linked.entry, linked.start, linked.end) == 0
 
+    def test_times_at_the_limits(self) -> None:
+        """Rule 14: the whole range of 64 bits is tiled like any other."""
+        end = 2**63 - 1
+        rows = [
+            {"span_id": span_id(1), "start_time_unix_nano": -end, "end_time_unix_nano": end},
+            {
+                "span_id": span_id(2),
+                "parent_span_id": span_id(1),
+                "start_time_unix_nano": -(2**63),
+                "end_time_unix_nano": end - 1,
+            },
+        ]
+        found = sections(link(frame(rows)))
+        assert list(zip(found.start.tolist(), found.end.tolist(), strict=True)) == [(-end, end - 1), (end - 1, end)]
+
+    def test_entry_beyond_the_forest(self) -> None:
+        """Refused before a kernel reads memory that is not its own."""
+        with pytest.raises(IndexError, match="1 rows"):
+            sections(link(trace("a |-|")), np.array([1]))
+
     def test_chain_of_100_000(self) -> None:
         """Rule 18: no depth limit."""
         n = 100_000
@@ -372,6 +392,6 @@ class TestWhole:
         linked = link(synthetic(1_000))
         linked.entry.flags.writeable = False
         sections(linked, tolerance=5, asynchronous=True)
-        critical_path.warm(linked)
+        critical_path.warm()
         called: list[Any] = [_walk.walk, _walk.first_broken, _walk.add_times]
         assert [len(kernel.signatures) for kernel in called] == [1, 1, 1]

@@ -24,6 +24,7 @@ from tracelens.analysis.profile import (
     grouped,
     merge,
     profile,
+    warm,
 )
 from tracelens.errors import UsageError
 from tracelens.forest import link
@@ -285,6 +286,7 @@ class TestBuckets:
 
 def test_kernels_are_compiled_once() -> None:
     """One signature each, whatever the arrays come from."""
+    warm()
     given = arguments(synthetic(1_000))
     grouped(cut(accumulate(**given), BANDS), ["service"])
     called: list[Any] = [_sums.sum_paths, _sums.sum_subtrees, _sums.key_nodes, _sums.spell_paths, _sums.is_outermost]

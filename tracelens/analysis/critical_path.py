@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
+from tracelens import forest as forests
 from tracelens._link import I32, I64, U64, Bool
 from tracelens.analysis import _walk
 from tracelens.forest import Forest, over_traces
@@ -71,6 +72,8 @@ def sections(
     """
     begin = forest.entry if entries is None else entries
     begin = np.array(begin, np.int64)  # writable: kernels are compiled for one kind only
+    if ((begin < 0) | (begin >= len(forest.parent))).any():
+        raise IndexError(f"an entry lies beyond the forest's {len(forest.parent)} rows")  # the kernel does not look
     fixed = None if tolerance == "auto" else tolerance
     waited = forest.blocking & ~_late(forest, fixed or 0) if asynchronous else forest.blocking
     coarse = _coarse(forest) if fixed is None else np.zeros(len(waited), np.bool_)
@@ -158,6 +161,9 @@ def _assert_partition(forest: Forest, entries: I64, entry: I32, start: I64, end:
         raise AssertionError(f"critical path: the sections of entry {broken} do not tile its interval")
 
 
-def warm(forest: Forest) -> None:
-    """Compile the walk, or load it from the cache."""
-    exclusive(forest, sections(forest))
+def warm() -> tuple[Forest, Sections]:
+    """Compile the walk and what it needs, or load it from the cache. Returns what it walked."""
+    forest = forests.warm()
+    found = sections(forest)
+    exclusive(forest, found)
+    return forest, found

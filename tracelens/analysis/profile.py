@@ -27,7 +27,7 @@ import pyarrow as pa
 
 from tracelens import histogram
 from tracelens._link import I64, U64
-from tracelens.analysis import _sums
+from tracelens.analysis import _sums, critical_path
 from tracelens.analysis.critical_path import Sections
 from tracelens.errors import UsageError
 from tracelens.forest import Forest, codes
@@ -208,6 +208,14 @@ def grouped(rows: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
         .agg(pl.col("exclusive_nano", "inclusive_nano", "share", "mean_nano").sum(), pl.col("entries").first())
         .sort("exclusive_nano", *by, descending=[True, *(False for _ in by)], maintain_order=True)
     )
+
+
+def warm() -> None:
+    """Compile the sums and what they need, or load them from the cache."""
+    forest, found = critical_path.warm()
+    name = forest.spans["service_name"]
+    labels = {"service": name, "operation": name, "layer": name}
+    grouped(cut(accumulate(forest, found, entries=forest.entry, route=None, **labels)), ["service"])
 
 
 @dataclass(frozen=True, slots=True)
