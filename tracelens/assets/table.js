@@ -1,0 +1,140 @@
+// A dense, quiet table: rows that open, numbers on the right, small drawings in
+// the cells. One row is in the tab order; arrows or j and k move it, Enter opens.
+
+import { component, element, hotkeys, panelHead, ready } from './surface.js';
+import { sparkline } from './sparkline.js';
+
+const CELLS = {
+  text: (value) => element('span', { text: value, title: value }),
+  number: (value) => element('span', { text: value }),
+  value: (value) => element('span', { text: value }),
+  code: (value) => element('code', { text: value }),
+  name: ({ color, strong, light, depth }) =>
+    element('span', { class: 'name', title: `${strong} ${light}`, style: depth ? `padding-left:${depth * 16}px` : null }, [
+      color && element('i', { class: 'swatch', style: `background:${color}` }),
+      element('strong', { text: strong }),
+      element('span', { text: light }),
+    ]),
+  toned: ({ text, tone, title }) => element('span', { text, title, class: `tone-${tone}` }),
+  dots: (marks) => dots(marks),
+  spark: ({ values, kind }) => sparkline(values, kind, { width: 110, height: 24 }),
+  pair: ({ selected, rest, title }) =>
+    element('span', { class: 'pair', title }, [bar('selected', selected), bar('rest', rest)]),
+  share: ({ share, tone }) => element('span', { class: 'share' }, [bar(tone ?? 'accent', share)]),
+};
+
+const RIGHT = new Set(['number', 'toned']);
+
+function bar(kind, share) {
+  return element('i', { class: `bar bar-${kind}`, style: `width:${(100 * Math.min(1, Math.max(0, share))).toFixed(2)}%` });
+}
+
+function dots({ p50, p90, p99 }) {
+  const place = (at) => `left:${(100 * at).toFixed(2)}%`;
+  return element('span', { class: 'dots' }, [
+    element('i', { class: 'track', style: `${place(p50)};right:${(100 * (1 - p99)).toFixed(2)}%` }),
+    element('i', { class: 'mark-p50', style: place(p50) }),
+    element('i', { class: 'mark-p90', style: place(p90) }),
+    element('i', { class: 'mark-p99', style: place(p99) }),
+  ]);
+}
+
+class Table {
+  constructor(root) {
+    this.root = root;
+    this.current = 0;
+    this.stop = () => {};
+  }
+
+  update(data, emit) {
+    const begin = performance.now();
+    const focused = this.root.getRootNode().activeElement?.closest?.('tbody tr') ?? null;
+    this.data = data;
+    this.emit = emit;
+    this.stop();
+    this.stop = data.hotkeys ? hotkeys((key) => this.key(key)) : () => {};
+    this.current = Math.min(this.current, Math.max(0, data.rows.length - 1));
+    this.rows = data.rows.map((row, at) => this.row(row, at));
+    const table = element('table', { class: `grid ${data.dense ? 'dense' : ''} ${data.wide ? 'wide' : ''} ${data.headless ? 'headless' : ''}`, 'aria-label': data.label }, [
+      data.headless ? null : element('thead', {}, [element('tr', {}, data.columns.map((column) => this.head(column)))]),
+      element('tbody', {}, this.rows),
+    ]);
+    this.root.replaceChildren(
+      ...(data.title ? [panelHead(data.title, data.note)] : []),
+      element('div', { class: 'grid-scroll' }, [table]),
+      ...(data.rows.length ? [] : [element('p', { class: 'nothing', text: data.nothing ?? 'Nothing to show.' })]),
+      ...(data.foot ? [element('p', { class: 'foot', text: data.foot })] : []),
+    );
+    if (focused) this.rows[this.current]?.focus();
+    ready(this.root, this.rows.length, performance.now() - begin);
+  }
+
+  head({ label, kind, minor, width }) {
+    const classes = `${RIGHT.has(kind) ? 'right' : ''} ${minor ? 'minor' : ''} kind-${kind}`;
+    return element('th', { text: label, scope: 'col', class: classes, style: width ? `width:${width}` : null });
+  }
+
+  row(row, at) {
+    const cells = this.data.columns.map((column, place) => this.cell(column, row.cells[place], row));
+    const opens = this.data.opens;
+    return element(
+      'tr',
+      {
+        class: `${opens ? 'opens' : ''} ${row.chosen ? 'chosen' : ''} ${row.quiet ? 'quiet' : ''}`,
+        tabindex: opens ? (at === this.current ? '0' : '-1') : null,
+        'aria-selected': row.chosen ? 'true' : null,
+        data: { id: row.id ?? at },
+        onclick: opens ? () => this.open(at) : null,
+        onfocus: opens ? () => this.move(at, false) : null,
+        onkeydown: opens && !this.data.hotkeys ? (event) => this.key(event.key) && event.preventDefault() : null,
+      },
+      cells,
+    );
+  }
+
+  cell({ kind, minor, strong }, value, row) {
+    const classes = `${RIGHT.has(kind) ? 'right' : ''} ${minor ? 'minor' : ''} ${strong ? 'strong' : ''} kind-${kind}`;
+    if (kind === 'actions') {
+      return element('td', { class: classes }, value.map(({ event, text, label }) => this.action(event, text, label, row)));
+    }
+    return element('td', { class: classes }, value === null ? [] : [CELLS[kind](value)]);
+  }
+
+  action(event, text, label, row) {
+    const press = (click) => {
+      click.stopPropagation();
+      this.emit.trigger('act', { event, id: row.id });
+    };
+    return element('button', { text, type: 'button', class: 'small', 'aria-label': label, title: label, onclick: press });
+  }
+
+  open(at) {
+    this.current = at;
+    this.emit.trigger('open', this.data.rows[at].id);
+  }
+
+  move(at, focus = true) {
+    if (at < 0 || at >= this.rows.length) return;
+    this.rows[this.current]?.setAttribute('tabindex', '-1');
+    this.current = at;
+    this.rows[at].setAttribute('tabindex', '0');
+    if (focus) this.rows[at].focus();
+  }
+
+  key(key) {
+    if (!this.data.opens || !this.rows.length) return false;
+    const inside = this.rows.includes(this.root.getRootNode().activeElement);
+    if (key === 'j' || key === 'ArrowDown') this.move(inside ? this.current + 1 : this.current);
+    else if (key === 'k' || key === 'ArrowUp') this.move(inside ? this.current - 1 : this.current);
+    else if (key === 'Enter' && inside) this.open(this.current);
+    else if (key === 'Escape' && inside) this.rows[this.current].blur();
+    else return false;
+    return true;
+  }
+
+  destroy() {
+    this.stop();
+  }
+}
+
+export default component(Table);

@@ -1,0 +1,417 @@
+// One trace: minimap, tree and bars, and its critical path as a thin line under
+// the bars. Only the rows in sight are drawn, so that ten thousand spans scroll.
+
+import { Painter, TableTwin, Tooltip, component, element, fit, hotkeys, luminance, panelHead, theme } from './surface.js';
+import { duration, layerSuffix, linearTicks, percent, roundDuration } from './units.js';
+
+const ROW = 24;
+const RULER = 24;
+const MINIMAP = 44;
+const BAR = 11;
+const LEAST_VIEW = 1e-4; // of the trace: no closer than that
+const MOST_HIGH = 640; // pixels of rows before they scroll
+const LABEL = 64; // room right of the last bar for its duration
+
+class Waterfall {
+  constructor(root) {
+    this.root = root;
+    this.head = element('div');
+    this.shares = element('div', { class: 'shares', role: 'list' });
+    this.minimap = element('canvas', { class: 'minimap', 'aria-hidden': 'true' });
+    this.canvas = element('canvas', { role: 'img' });
+    this.space = element('div', { class: 'space' });
+    const pane = element('div', { class: 'pane' }, [this.canvas]);
+    this.scroll = element('div', { class: 'scroll', tabindex: '0' }, [pane, this.space]);
+    root.append(this.shares, this.head, this.minimap, this.scroll);
+    this.tooltip = new Tooltip(root);
+    this.twin = new TableTwin(root);
+    this.folded = new Set();
+    this.view = [0, 1];
+    this.hovered = -1;
+    this.painter = new Painter(root, () => this.draw());
+    this.scroll.addEventListener('scroll', () => this.painter.now(), { passive: true });
+    this.scroll.addEventListener('pointermove', (event) => this.hover(event));
+    this.scroll.addEventListener('pointerleave', () => this.leave());
+    this.scroll.addEventListener('click', (event) => this.click(event));
+    this.minimap.addEventListener('pointerdown', (event) => this.grip(event));
+    this.minimap.addEventListener('pointermove', (event) => this.stretch(event));
+    this.minimap.addEventListener('pointerup', () => this.let());
+    this.minimap.addEventListener('dblclick', () => this.look([0, 1]));
+    this.stop = hotkeys((key) => this.key(key));
+  }
+
+  update(data, emit) {
+    if (this.data?.trace !== data.trace) {
+      this.folded.clear();
+      this.view = [0, 1];
+      this.scroll.scrollTop = 0;
+      this.chosen = -1;
+    }
+    this.data = data;
+    this.emit = emit;
+    this.only = data.only;
+    if (data.chosen >= 0) this.chosen = data.chosen;
+    this.index(data.spans);
+    this.arrange();
+    this.controls();
+    this.shares.replaceChildren(...data.shares.map((share) => this.share(share)));
+    this.canvas.setAttribute('aria-label', data.label);
+    const heads = ['span', 'starts at', 'duration', 'on the path', 'marks'];
+    this.twin.update(heads, () => this.rows.map((row) => this.line(row)));
+    this.reveal();
+    this.painter.ask();
+  }
+
+  index({ depth, parent }) {
+    const many = depth.length;
+    this.children = new Int32Array(many);
+    this.end = new Int32Array(many).fill(many); // first row after the subtree
+    const open = [];
+    for (let row = 0; row < many; row += 1) {
+      while (open.length && depth[open.at(-1)] >= depth[row]) this.end[open.pop()] = row;
+      if (parent[row] >= 0) this.children[parent[row]] += 1;
+      open.push(row);
+    }
+    this.sections = Array.from({ length: many }, () => []);
+    const { row, start, end } = this.data.sections;
+    row.forEach((of, at) => this.sections[of].push([start[at], end[at]]));
+  }
+
+  /** Which spans have a row: not those folded away, nor those off the path when only it is asked for. */
+  arrange() {
+    this.rows = [];
+    for (let row = 0; row < this.end.length; row += 1) {
+      if (!this.only || this.sections[row].length) this.rows.push(row);
+      if (this.folded.has(row)) row = this.end[row] - 1;
+    }
+    const high = this.rows.length * ROW;
+    this.space.style.height = `${high + RULER}px`;
+    this.scroll.style.height = `${Math.min(MOST_HIGH, high) + RULER}px`;
+  }
+
+  controls() {
+    const toggle = (text, pressed, onclick, title) =>
+      element('button', { text, type: 'button', class: 'small', 'aria-pressed': String(pressed), onclick, title });
+    this.head.replaceChildren(
+      panelHead('Timeline', [
+        element('span', { class: 'legend path', text: 'critical path' }),
+        toggle('critical only', this.only, () => this.toggleOnly(), 'p'),
+        toggle('fold all', this.folded.size > 0, () => this.foldAll(!this.folded.size), '[ folds, ] unfolds'),
+      ]),
+    );
+  }
+
+  /** A service's part of the critical path, as wide as its share. */
+  share({ service, nano, share, color }) {
+    const text = `${service} ${duration(nano)} on the path, ${percent(share)}`;
+    const ink = luminance(color) > 0.55 ? '#10151d' : '#ffffff';
+    const style = `flex:${share} 1 0;background:${color};color:${ink}`;
+    return element('span', { text, title: text, role: 'listitem', style });
+  }
+
+  line(row) {
+    const { start, end, service, operation, depth, path, marks } = this.data.spans;
+    return [
+      `${'\u2003'.repeat(depth[row])}${service[row]} ${operation[row]}`,
+      duration(start[row] - this.data.start), duration(end[row] - start[row]), duration(path[row]), marks[row].join(', '),
+    ];
+  }
+
+  // Geometry. Times are nanoseconds from the trace's start.
+
+  get wide() { return Math.max(160, this.root.clientWidth); }
+  get tree() { return Math.round(Math.min(420, this.wide * (this.wide < 600 ? 0.42 : 0.36))); }
+  get bars() { return this.wide - this.tree - LABEL; }
+  get span() { return this.data.end - this.data.start; }
+
+  x(nano) {
+    const share = (nano - this.data.start) / this.span;
+    return this.tree + ((share - this.view[0]) / (this.view[1] - this.view[0])) * this.bars;
+  }
+
+  // Drawing.
+
+  draw() {
+    const look = theme(this.root);
+    const high = this.scroll.clientHeight;
+    const pen = fit(this.canvas, this.wide, high);
+    const top = this.scroll.scrollTop;
+    const first = Math.floor(top / ROW);
+    const last = Math.min(this.rows.length, first + Math.ceil(high / ROW) + 1);
+    pen.font = `13px ${look.font}`;
+    this.grid(pen, look, high);
+    pen.save();
+    pen.beginPath();
+    pen.rect(0, RULER, this.wide, high - RULER);
+    pen.clip();
+    for (let at = first; at < last; at += 1) this.row(pen, look, this.rows[at], RULER + at * ROW - top);
+    pen.restore();
+    this.map(look);
+    return this.rows.length;
+  }
+
+  grid(pen, look, high) {
+    const [low, end] = this.view.map((share) => this.data.start + share * this.span);
+    const ticks = linearTicks(low - this.data.start, end - this.data.start, Math.max(2, this.bars / 150));
+    pen.textAlign = 'left';
+    pen.font = `12px ${look.font}`;
+    for (const tick of ticks) {
+      const x = Math.round(this.x(this.data.start + tick));
+      pen.fillStyle = look.line;
+      pen.fillRect(x, 0, 1, high);
+      pen.fillStyle = look.muted;
+      if (x < this.wide - 44) pen.fillText(roundDuration(tick), x + 5, RULER / 2);
+    }
+    pen.fillStyle = look.line;
+    pen.fillRect(0, RULER - 1, this.wide, 1);
+    pen.font = `13px ${look.font}`;
+  }
+
+  row(pen, look, row, y) {
+    if (row === this.chosen || row === this.hovered) {
+      pen.fillStyle = look.raised;
+      pen.fillRect(0, y, this.wide, ROW);
+    }
+    if (row === this.chosen) {
+      pen.fillStyle = look.accent;
+      pen.fillRect(0, y, 2, ROW);
+    }
+    this.name(pen, look, row, y + ROW / 2);
+    this.bar(pen, look, row, y);
+  }
+
+  indent(row) {
+    const step = this.wide < 600 ? 8 : 14;
+    return 18 + Math.min(this.data.spans.depth[row] * step, this.tree * 0.5);
+  }
+
+  name(pen, look, row, middle) {
+    const { service, operation, layer, marks, error } = this.data.spans;
+    const left = this.indent(row);
+    pen.save();
+    pen.beginPath();
+    pen.rect(0, middle - ROW / 2, this.tree - 8, ROW);
+    pen.clip();
+    pen.textAlign = 'left';
+    if (this.children[row]) this.arrow(pen, look, left - 10, middle, this.folded.has(row));
+    pen.font = `600 13px ${look.font}`;
+    pen.fillStyle = error[row] ? look.error : look.text;
+    pen.fillText(service[row], left, middle);
+    const after = left + pen.measureText(service[row]).width + 6;
+    pen.font = `13px ${look.font}`;
+    pen.fillStyle = look.text;
+    const hidden = this.folded.has(row) ? `  +${this.end[row] - row - 1}` : '';
+    const marked = marks[row].length ? '  ◦' : '';
+    pen.fillText(operation[row], after, middle);
+    pen.fillStyle = look.muted;
+    const quiet = `${layerSuffix(layer[row])}${hidden}${marked}`;
+    pen.fillText(quiet, after + pen.measureText(operation[row]).width, middle);
+    pen.restore();
+  }
+
+  arrow(pen, look, x, middle, closed) {
+    pen.fillStyle = look.muted;
+    pen.beginPath();
+    if (closed) [[-2, -4], [3, 0], [-2, 4]].forEach(([right, down]) => pen.lineTo(x + right, middle + down));
+    else [[-4, -2], [4, -2], [0, 3]].forEach(([right, down]) => pen.lineTo(x + right, middle + down));
+    pen.fill();
+  }
+
+  bar(pen, look, row, y) {
+    const { start, end, service, error } = this.data.spans;
+    const right = this.tree + this.bars;
+    const from = Math.max(this.tree, Math.min(right, this.x(start[row])));
+    const to = Math.max(from + 1.5, Math.min(right, this.x(end[row])));
+    const top = y + 4;
+    if (this.x(end[row]) >= this.tree && this.x(start[row]) <= right) {
+      pen.globalAlpha = look.dark ? 0.75 : 0.6;
+      pen.fillStyle = this.data.colors[service[row]] ?? look.muted;
+      pen.beginPath();
+      pen.roundRect(from, top, to - from, BAR, 2);
+      pen.fill();
+      pen.globalAlpha = 1;
+    }
+    pen.fillStyle = look.text;
+    for (const [begin, stop] of this.sections[row]) {
+      const left = Math.max(this.tree, this.x(begin));
+      const width = Math.min(right, this.x(stop)) - left;
+      if (width > -0.5) pen.fillRect(left, top + BAR + 1, Math.max(1, width), 2.5);
+    }
+    pen.textAlign = 'left';
+    pen.font = `12px ${look.font}`;
+    pen.fillStyle = error[row] ? look.error : look.muted;
+    const text = `${error[row] ? '⚠ ' : ''}${duration(end[row] - start[row])}`;
+    if (to >= this.tree) pen.fillText(text, to + 6, y + ROW / 2 - 2);
+  }
+
+  map(look) {
+    const pen = fit(this.minimap, this.wide, MINIMAP);
+    const { start, end, service } = this.data.spans;
+    const x = (nano) => this.tree + ((nano - this.data.start) / this.span) * this.bars;
+    pen.fillStyle = look.raised;
+    pen.fillRect(this.tree, 0, this.bars, MINIMAP);
+    const thick = Math.max(1, Math.min(3, (MINIMAP - 8) / start.length - 0.5));
+    pen.globalAlpha = 0.8;
+    for (let row = 0; row < start.length; row += 1) {
+      pen.fillStyle = this.data.colors[service[row]] ?? look.muted;
+      pen.fillRect(x(start[row]), 3 + (row / start.length) * (MINIMAP - 9), Math.max(1, x(end[row]) - x(start[row])), thick);
+    }
+    pen.globalAlpha = 1;
+    pen.fillStyle = look.text;
+    this.data.sections.start.forEach((begin, at) => {
+      pen.fillRect(x(begin), MINIMAP - 3, Math.max(0.5, x(this.data.sections.end[at]) - x(begin)), 2);
+    });
+    const [left, right] = this.view.map((share) => this.tree + share * this.bars);
+    pen.globalAlpha = 0.6;
+    pen.fillStyle = look.background;
+    pen.fillRect(this.tree, 0, left - this.tree, MINIMAP);
+    pen.fillRect(right, 0, this.tree + this.bars - right, MINIMAP);
+    pen.globalAlpha = 1;
+    pen.fillStyle = look.muted;
+    pen.font = `12px ${look.font}`;
+    pen.textAlign = 'left';
+    if (this.wide >= 600) pen.fillText('drag to zoom, double click for all', 2, MINIMAP / 2);
+  }
+
+  // Minimap.
+
+  shareAt(event) {
+    const bounds = this.minimap.getBoundingClientRect();
+    return Math.max(0, Math.min(1, (event.clientX - bounds.left - this.tree) / this.bars));
+  }
+
+  grip(event) {
+    this.minimap.setPointerCapture(event.pointerId);
+    this.held = this.shareAt(event);
+  }
+
+  stretch(event) {
+    if (this.held === undefined) return;
+    const at = this.shareAt(event);
+    if (Math.abs(at - this.held) > Math.max(LEAST_VIEW, 3 / this.bars)) this.look([Math.min(at, this.held), Math.max(at, this.held)]);
+  }
+
+  let() {
+    this.held = undefined;
+  }
+
+  look(view) {
+    this.view = view;
+    this.painter.ask();
+  }
+
+  // Rows.
+
+  rowAt(event) {
+    const bounds = this.scroll.getBoundingClientRect();
+    const y = event.clientY - bounds.top - RULER;
+    const row = y < 0 ? undefined : this.rows[Math.floor((y + this.scroll.scrollTop) / ROW)];
+    return { row: row ?? -1, x: event.clientX - bounds.left };
+  }
+
+  hover(event) {
+    const { row } = this.rowAt(event);
+    if (row !== this.hovered) {
+      this.hovered = row;
+      this.painter.ask();
+    }
+    if (row < 0) this.tooltip.hide();
+    else this.tooltip.show(event, this.describe(row));
+  }
+
+  describe(row) {
+    const { start, end, service, operation, layer, path, marks } = this.data.spans;
+    return [
+      `${service[row]} ${operation[row]}${layerSuffix(layer[row])}`,
+      `starts at ${duration(start[row] - this.data.start)} · takes ${duration(end[row] - start[row])}`,
+      `on the critical path ${duration(path[row])}, ${percent(path[row] / this.span)} of the trace`,
+      ...marks[row],
+    ];
+  }
+
+  leave() {
+    this.hovered = -1;
+    this.tooltip.hide();
+    this.painter.ask();
+  }
+
+  click(event) {
+    const { row, x } = this.rowAt(event);
+    if (row < 0) return;
+    if (this.children[row] && x < this.indent(row) - 2) this.fold(row, !this.folded.has(row));
+    else this.choose(row);
+  }
+
+  choose(row) {
+    this.chosen = row;
+    this.emit.trigger('span', this.data.spans.id[row]);
+    this.painter.ask();
+  }
+
+  fold(row, closed) {
+    if (closed && this.children[row]) this.folded.add(row);
+    else this.folded.delete(row);
+    this.changed();
+  }
+
+  foldAll(closed) {
+    this.folded.clear();
+    if (closed) this.rows.filter((row) => this.children[row] && this.data.spans.depth[row] > 0).forEach((row) => this.folded.add(row));
+    this.changed();
+  }
+
+  toggleOnly() {
+    this.only = !this.only;
+    this.emit.trigger('only', this.only);
+    this.changed();
+  }
+
+  changed() {
+    this.arrange();
+    this.controls();
+    this.painter.ask();
+  }
+
+  /** Scroll so far that the chosen row is in sight. */
+  reveal() {
+    const at = this.rows.indexOf(this.chosen);
+    if (at < 0) return;
+    const high = this.scroll.clientHeight - RULER;
+    const { scrollTop } = this.scroll;
+    if (at * ROW < scrollTop) this.scroll.scrollTop = at * ROW;
+    else if (high > 0 && (at + 1) * ROW > scrollTop + high) this.scroll.scrollTop = (at + 1) * ROW - high;
+  }
+
+  step(by) {
+    const at = this.rows.indexOf(this.chosen) + by;
+    this.chosen = this.rows[Math.max(0, Math.min(this.rows.length - 1, at))];
+    this.root.dataset.current = this.data.spans.id[this.chosen];
+    this.reveal();
+    this.painter.ask();
+  }
+
+  key(key) {
+    if (key === 'j' || key === 'ArrowDown') this.step(1);
+    else if (key === 'k' || key === 'ArrowUp') this.step(-1);
+    else if (key === 'Enter' && this.chosen >= 0) this.choose(this.chosen);
+    else if (key === '[' || key === ']') this.bracket(key === '[');
+    else if (key === 'ArrowLeft' || key === 'ArrowRight') this.fold(Math.max(0, this.chosen), key === 'ArrowLeft');
+    else if (key === 'p') this.toggleOnly();
+    else if (key === 'Escape') this.look([0, 1]);
+    else return false;
+    return true;
+  }
+
+  /** [ folds what is below the chosen span, or everything; ] unfolds it. */
+  bracket(closed) {
+    if (this.chosen > 0 && this.children[this.chosen]) this.fold(this.chosen, closed);
+    else this.foldAll(closed);
+  }
+
+  destroy() {
+    this.stop();
+    this.painter.destroy();
+  }
+}
+
+export default component(Waterfall);
