@@ -1,0 +1,37 @@
+"""The only caches: an opened Lens, and the answers it gave.
+
+Keys are primitive (window, filter, version of the data), never frames.
+Answers are shared between sessions and must not be changed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from dashboard import queries
+from tracelens.lens import Lens, Question
+
+ANSWERS = 256  # remembered a kind: a few pages, windows and boxes of a few people
+
+
+@st.cache_resource(show_spinner=False, max_entries=2)
+def lens(source: str) -> Lens:
+    """Return the Lens on a source, opened once for all sessions."""
+    return Lens.open(source)
+
+
+@st.cache_resource(show_spinner=False, max_entries=ANSWERS)
+def _answer(name: str, source: str, version: str, key: tuple[Any, ...], _question: Question) -> Any:
+    del version  # only a part of the key
+    return queries.QUERIES[name](lens(source), _question, *key[3:])
+
+
+def answer(name: str, source: str, version: str, question: Question, *arguments: Any) -> Any:
+    """Return what the query of that name answers, from memory when it was asked of the same data before.
+
+    arguments: primitives and tuples of them.
+    """
+    key = (question.start_nano, question.end_nano, question.where, *arguments)
+    return _answer(name, source, version, key, question)

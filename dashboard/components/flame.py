@@ -1,0 +1,46 @@
+"""The flame graph of many critical paths."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from dashboard.components import mount
+from dashboard.palette import service_colors
+from dashboard.queries import PathNode
+
+
+def flame(
+    nodes: Sequence[PathNode],
+    entries: int,
+    *,
+    zoom: str,
+    key: str,
+    title: str,
+    note: str,
+    label: str,
+) -> str | None:
+    """Draw the nodes; return the key of the one zoomed to since the last run.
+
+    nodes: the root first, parents before their children. zoom: key of the node to fill the width with.
+    """
+    data: dict[str, Any] = {
+        "title": title,
+        "note": note,
+        "label": label,
+        "zoom": zoom,
+        "entries": entries,
+        "colors": service_colors({node.service for node in nodes if node.service}),
+        "nodes": {
+            "key": [node.key for node in nodes],
+            "parent": [node.parent for node in nodes],
+            "service": [node.service for node in nodes],
+            "operation": [node.operation for node in nodes],
+            "layer": [node.layer for node in nodes],
+            "inclusive": [node.inclusive_nano for node in nodes],
+            "exclusive": [node.exclusive_nano for node in nodes],
+            "calls": [node.calls for node in nodes],
+        },
+    }
+    zoomed: str | None = mount("flame", data, key=key, events=("zoom",)).zoom
+    return zoomed

@@ -1,0 +1,89 @@
+"""A dense table with small drawings in its cells; rows that open."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from dashboard.components import mount
+
+Kind = Literal["text", "number", "code", "name", "toned", "dots", "spark", "pair", "share", "value", "actions"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """One column: its heading, what its cells are, and whether a narrow screen does without it."""
+
+    label: str
+    kind: Kind
+    minor: bool = False
+    strong: bool = False
+    width: str | None = None  # CSS
+
+    def data(self) -> dict[str, Any]:
+        return {
+            "label": self.label,
+            "kind": self.kind,
+            "minor": self.minor,
+            "strong": self.strong,
+            "width": self.width,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One row: a cell a column, and what it is called when it is opened."""
+
+    id: str
+    cells: Sequence[Any]
+    chosen: bool = False
+    quiet: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What happened in a table since the last run."""
+
+    open: str | None = None  # id of the row
+    act: dict[str, str] = field(default_factory=dict)  # "event" and "id" of a button
+
+
+def table(
+    columns: Sequence[Column],
+    rows: Sequence[Row],
+    *,
+    key: str,
+    label: str,
+    title: str | None = None,
+    note: str | None = None,
+    foot: str | None = None,
+    nothing: str | None = None,
+    opens: bool = False,
+    hotkeys: bool = False,
+    dense: bool = False,
+    headless: bool = False,
+    wide: bool = False,
+) -> Said:
+    """Draw a table.
+
+    label: for those who cannot see it. opens: rows can be pressed. hotkeys:
+    arrows, j, k and Enter work wherever the focus is; one table a page.
+    wide: it has many columns, and gives the minor ones up earlier.
+    """
+    data = {
+        "columns": [column.data() for column in columns],
+        "rows": [{"id": row.id, "cells": list(row.cells), "chosen": row.chosen, "quiet": row.quiet} for row in rows],
+        "label": label,
+        "title": title,
+        "note": note,
+        "foot": foot,
+        "nothing": nothing,
+        "opens": opens,
+        "hotkeys": hotkeys,
+        "dense": dense,
+        "headless": headless,
+        "wide": wide,
+    }
+    said = mount("table", data, key=key, events=("open", "act"))
+    return Said(open=said.open, act=said.act or {})

@@ -1,0 +1,48 @@
+"""Colours: one for each service, the same on every page and in every run.
+
+Owns the service colours only; percentiles, selection and errors have theirs in
+the components' style sheet. No hue of a service comes near those.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from zlib import crc32
+
+# Twelve hues away from orange and red, each in two depths that stand out on white and on black.
+SERVICES = (
+    "#4E79A7",
+    "#59A14F",
+    "#B07AA1",
+    "#9C755F",
+    "#4CA5A0",
+    "#8A7CC4",
+    "#C9A227",
+    "#6B8E23",
+    "#3F8FBF",
+    "#A5668B",
+    "#7D8FA8",
+    "#5C9E78",
+    "#6F9BD1",
+    "#86BD7B",
+    "#C79BBD",
+    "#BC9A86",
+    "#7CC4BF",
+    "#ADA2DB",
+    "#D8BE5E",
+    "#9DB75A",
+    "#73B5DB",
+    "#C691AF",
+    "#A3B0C2",
+    "#8AC2A1",
+)
+
+
+def service_color(name: str) -> str:
+    """Return the colour of a service, `#rrggbb`, by a hash of its name."""
+    return SERVICES[crc32(name.encode()) % len(SERVICES)]
+
+
+def service_colors(names: Iterable[str]) -> dict[str, str]:
+    """Return the colour of each service."""
+    return {name: service_color(name) for name in names}

@@ -1,0 +1,233 @@
+"""What the pages ask: a Lens and a Question in, plain values out.
+
+Owns joining the Lens's answers into what one page shows. It knows nothing of
+Streamlit and nothing below the Lens; words and colours are the views'.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import polars as pl
+
+from dashboard.profiles import PathNode, Reason, Why, tree, why
+from tracelens.lens import ALL, Answer, Band, Box, Heatmap, Lens, Method, Question, Route, SourceInfo, TraceAnswer
+
+__all__ = ["QUERIES", "Course", "Overview", "PathNode", "Paths", "Reason", "RoutePage", "Slow", "Why"]
+
+POINTS = 48  # of a sparkline: two pixels each
+LINE_POINTS = (12, 60)  # of the lines over the heatmap: fewest and most
+LINE_CALLS = 80  # a point should stand for, or its p99 is one call's luck
+GRID = (120, 44)  # columns and rows of the heatmap
+EXEMPLARS = 8
+TYPICAL: Band = (0.0, 50.0)
+FEW = 1_000  # calls; with fewer the slowest 1 % are a handful and say little
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """Numbers over time, in equal stretches; None where there was no call."""
+
+    starts: list[int]  # nanoseconds
+    width_nano: int
+    calls: list[int]
+    errors: list[int]
+    p50: list[int | None]
+    p90: list[int | None]
+    p99: list[int | None]
+
+    @property
+    def error_rate(self) -> list[float | None]:
+        return [wrong / all_ if all_ else None for wrong, all_ in zip(self.errors, self.calls, strict=True)]
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """How everything fares."""
+
+    summary: Mapping[str, Any]  # of the first calls of traces
+    course: Course  # of the same
+    routes: list[dict[str, Any]]  # ROUTES rows, most impact first
+    courses: Mapping[Route, Course]
+    source: SourceInfo
+    method: Method
+    length_nano: int  # of the window
+
+
+@dataclass(frozen=True, slots=True)
+class Slow:
+    """One route's slow band against its typical one."""
+
+    band: Band
+    why: Why
+
+
+@dataclass(frozen=True, slots=True)
+class RoutePage:
+    """A route without its box."""
+
+    row: Mapping[str, Any] | None  # of ROUTES; None when it has no call
+    grid: Heatmap
+    course: Course
+    tail: Box
+    slow: Slow
+    source: SourceInfo
+    method: Method
+    length_nano: int
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """Critical paths summed: a tree with the root first."""
+
+    nodes: list[PathNode]
+    entries: int
+    source: SourceInfo
+    method: Method
+
+
+def bounds(question: Question, source: SourceInfo) -> tuple[int, int]:
+    """Return where a question's window begins and ends; an open end is the data's."""
+    start = question.start_nano if question.start_nano is not None else source.start_unix_nano or 0
+    end = question.end_nano if question.end_nano is not None else (source.end_unix_nano or 0) + 1
+    return start, max(end, start + 1)
+
+
+def overview(lens: Lens, question: Question) -> Overview:
+    """Return the numbers of the first page."""
+    routes = lens.routes(question)
+    summary = lens.summary(question)
+    series = lens.series(question, None, POINTS)
+    start, end = bounds(question, routes.source)
+    parts = series.rows.partition_by("service", "route", as_dict=True, maintain_order=True)
+    courses = {key: course(rows, start, end, POINTS) for key, rows in parts.items()}
+    nothing = course(series.rows.head(0), start, end, POINTS)
+    return Overview(
+        summary=summary.rows.row(0, named=True),
+        course=courses.pop((None, None), nothing),
+        routes=routes.rows.to_dicts(),
+        courses={(str(key[0]), str(key[1])): value for key, value in courses.items()},
+        source=routes.source,
+        method=routes.method,
+        length_nano=end - start,
+    )
+
+
+def earlier(lens: Lens, question: Question) -> tuple[dict[str, Any], dict[Route, dict[str, Any]]] | None:
+    """Return summary and routes of the window before; None when the data does not reach back over all of it."""
+    if question.start_nano is None or question.end_nano is None:
+        return None
+    begin = 2 * question.start_nano - question.end_nano
+    reach = lens.now_range()
+    if reach is None or reach[0] > begin:
+        return None
+    before = replace(question, start_nano=begin, end_nano=question.start_nano)
+    rows = lens.routes(before).rows.to_dicts()
+    return lens.summary(before).rows.row(0, named=True), {(row["service"], row["route"]): row for row in rows}
+
+
+def slow(lens: Lens, question: Question, route: Route, calls: int) -> Slow:
+    """Return why the slowest 1 % of a route's calls are slow; of few calls, the slowest 10 %."""
+    band: Band = (99.0, 100.0) if calls >= FEW else (90.0, 100.0)
+    return Slow(band, why(lens.profile(question, route, (TYPICAL, band)).rows, TYPICAL, band))
+
+
+def route(lens: Lens, question: Question, key: Route) -> RoutePage:
+    """Return one route: grid, lines, slow tail and why it is slow."""
+    answer = lens.routes(question)
+    found = answer.rows.filter((pl.col("service") == key[0]) & (pl.col("route") == key[1]))
+    row = found.row(0, named=True) if len(found) else None
+    start, end = bounds(question, answer.source)
+    points = min(max((row["calls"] if row else 0) // LINE_CALLS, LINE_POINTS[0]), LINE_POINTS[1])
+    series = lens.series(question, key, points).rows
+    return RoutePage(
+        row=row,
+        grid=lens.heatmap(question, key, *GRID),
+        course=course(series, start, end, points),
+        tail=lens.slow_tail(question, key),
+        slow=slow(lens, question, key, row["calls"] if row else 0),
+        source=answer.source,
+        method=answer.method,
+        length_nano=end - start,
+    )
+
+
+def contrast(lens: Lens, question: Question, key: Route, box: tuple[int, int, int, int]) -> pl.DataFrame:
+    """Return what the calls in a box share that the others do not."""
+    return lens.contrast(question, key, to_box(box)).rows
+
+
+def exemplars(lens: Lens, question: Question, key: Route, box: tuple[int, int, int, int]) -> pl.DataFrame:
+    """Return the slowest calls in a box."""
+    return lens.exemplars(question, key, to_box(box), EXEMPLARS).rows
+
+
+def paths(lens: Lens, question: Question, key: Route | None, band: Band) -> Paths:
+    """Return the critical paths of a route's calls in a band of latency, or of whole traces without a route."""
+    answer = lens.profile(question, key, (band,))
+    name = ("", "all traces") if key is None else key
+    nodes, entries = tree(answer.rows, name)
+    return Paths(nodes, entries, answer.source, answer.method)
+
+
+def routes(lens: Lens, question: Question) -> Answer:
+    """Return the routes, most impact first."""
+    return lens.routes(question)
+
+
+def traces(lens: Lens, question: Question) -> Answer:
+    """Return the slowest traces."""
+    return lens.traces(question, slowest=12)
+
+
+def trace(lens: Lens, question: Question, trace_id: str) -> TraceAnswer:
+    """Return one trace. Raises InputError when it is not there, UsageError when that is no trace id."""
+    del question  # a trace is itself in every window
+    return lens.trace(trace_id)
+
+
+def to_box(box: tuple[int, int, int, int]) -> Box:
+    start, end, low, high = box
+    return Box(start_nano=start, end_nano=end, low_nano=low, high_nano=high)
+
+
+def course(series: pl.DataFrame, start: int, end: int, points: int) -> Course:
+    """Return SERIES rows of one route with the stretches that have no row filled in."""
+    width = max((end - start) // points, 1)
+    starts = [start + at * width for at in range(points)]
+    full = pl.DataFrame({"bucket_start_unix_nano": starts}, schema={"bucket_start_unix_nano": pl.Int64}).join(
+        series, on="bucket_start_unix_nano", how="left", validate="1:1", maintain_order="left"
+    )
+    return Course(
+        starts=starts,
+        width_nano=width,
+        calls=full["calls"].fill_null(0).to_list(),
+        errors=full["errors"].fill_null(0).to_list(),
+        p50=full["p50_nano"].to_list(),
+        p90=full["p90_nano"].to_list(),
+        p99=full["p99_nano"].to_list(),
+    )
+
+
+QUERIES: dict[str, Callable[..., Any]] = {
+    "overview": overview,
+    "earlier": earlier,
+    "slow": slow,
+    "route": route,
+    "contrast": contrast,
+    "exemplars": exemplars,
+    "paths": paths,
+    "routes": routes,
+    "traces": traces,
+    "trace": trace,
+}
+
+BANDS: dict[str, Band] = {
+    "all": ALL,
+    "0-50": TYPICAL,
+    "50-90": (50.0, 90.0),
+    "90-99": (90.0, 99.0),
+    "99-100": (99.0, 100.0),
+}

@@ -1,0 +1,163 @@
+"""Overview: one sentence that says what is wrong, four numbers, the routes by impact."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import log
+from typing import Any
+
+from dashboard import page as pages
+from dashboard.components.headline import headline, run
+from dashboard.components.table import Column, Row, table
+from dashboard.components.tiles import Tile, tiles
+from dashboard.findings import finding
+from dashboard.format import Tone, calls_per_second, change, count, duration, percent, points, split
+from dashboard.page import Page
+from dashboard.palette import service_color
+from dashboard.queries import Overview
+from dashboard.state import ALL, CUSTOM, WINDOWS
+from dashboard.views import empty
+
+PERCENTILES = ("p50", "p90", "p99")
+MOST_ROUTES = 200  # drawn; more are found with the filter
+
+Earlier = tuple[dict[str, Any], dict[tuple[str, str], dict[str, Any]]]
+
+
+def draw(page: Page) -> None:
+    """Draw the page."""
+    shown: Overview = page.ask("overview")
+    if not shown.routes:
+        empty.draw(page, shown.source, shown.method)
+        return
+    before: Earlier | None = page.ask("earlier")
+    found = finding(page, shown, before[1] if before else None)
+    services = len({row["service"] for row in shown.routes})
+    plural = "s" * (services != 1)
+    link = headline(
+        [run("Overview", strong=True)],
+        key="head",
+        status=pages.status(page, shown.source, shown.method),
+        sub=[run(f"{services} service{plural}, {len(shown.routes)} routes, by time spent above their own p50")],
+        callout=found.runs,
+        tone=found.tone,
+    )
+    pages.follow(page, link)
+    tiles(_tiles(page, shown, before), key="tiles")
+    said = table(
+        _columns(page),
+        [_row(at, row, shown, before) for at, row in enumerate(shown.routes[:MOST_ROUTES])],
+        key="routes",
+        label="Routes by impact",
+        foot=_foot(shown),
+        opens=True,
+        hotkeys=True,
+        wide=True,
+    )
+    if said.open is not None:
+        chosen = shown.routes[int(said.open)] if said.open.isdigit() else None
+        if chosen is not None:
+            pages.go("route", page.params | {"service": chosen["service"], "route": chosen["route"]})
+
+
+def _against(page: Page, before: Earlier | None) -> str:
+    """Return what a change is against, or why there is none."""
+    if before is None:
+        return "no earlier data"
+    if page.window in WINDOWS:
+        return f"against the {page.window.replace('1h', 'hour').replace('24h', 'day')} before"
+    return "against the window before"
+
+
+def _tiles(page: Page, shown: Overview, before: Earlier | None) -> list[Tile]:
+    now = shown.summary
+    then = before[0] if before and before[0]["calls"] else None
+    against = _against(page, before if then else None)
+    made = [
+        _tile(
+            name,
+            f"n {count(now['calls'])}",
+            duration(now[f"{name}_nano"]),
+            change(now[f"{name}_nano"], then[f"{name}_nano"]) if then else None,
+            against,
+            getattr(shown.course, name),
+        )
+        for name in PERCENTILES
+    ]
+    wrong = f"{count(now['errors'])} of {count(now['calls'])}"
+    changed = points(now["error_rate"], then["error_rate"]) if then else None
+    return [*made, _tile("errors", wrong, percent(now["error_rate"]), changed, against, shown.course.error_rate)]
+
+
+def _tile(
+    label: str,
+    n: str,
+    text: str,
+    changed: tuple[str, Tone] | None,
+    against: str,
+    series: Sequence[float | None],
+) -> Tile:
+    value, unit = split(text)
+    difference, tone = changed or (None, None)
+    return Tile(label=label, n=n, value=value, unit=unit, change=difference, tone=tone, against=against, series=series)
+
+
+def _columns(page: Page) -> list[Column]:
+    span = "" if page.window in (ALL, CUSTOM) else f", {page.window}"
+    return [
+        Column(label="route", kind="name"),
+        Column(label="calls/s", kind="number", minor=True),
+        Column(label="n", kind="number", minor=True),
+        Column(label="errors", kind="toned"),
+        Column(label="p50", kind="number", minor=True),
+        Column(label="p90", kind="number", minor=True),
+        Column(label="p99", kind="number", strong=True),
+        Column(label="p50 · p90 · p99, log", kind="dots", minor=True, width="19%"),
+        Column(label=f"p99{span}", kind="spark", minor=True),
+        Column(label="change", kind="toned", minor=True),
+    ]
+
+
+def _row(at: int, row: Mapping[str, Any], shown: Overview, before: Earlier | None) -> Row:
+    key = (row["service"], row["route"])
+    then = before[1].get(key) if before else None
+    changed = change(row["p99_nano"], then["p99_nano"]) if then else None
+    wrong = row["error_rate"]
+    course = shown.courses.get(key)
+    low, high = _scale(shown)
+    return Row(
+        id=str(at),
+        cells=[
+            {"color": service_color(row["service"]), "strong": row["service"], "light": row["route"]},
+            calls_per_second(row["calls"], shown.length_nano),
+            count(row["calls"]),
+            {"text": percent(wrong) if wrong else "–", "tone": "bad" if wrong >= 0.01 else "muted"},
+            duration(row["p50_nano"]),
+            duration(row["p90_nano"]),
+            duration(row["p99_nano"]),
+            None if row["p50_nano"] is None else {name: _place(row[f"{name}_nano"], low, high) for name in PERCENTILES},
+            {"values": course.p99 if course else [], "kind": "p99"},
+            {"text": changed[0], "tone": changed[1]} if changed else {"text": "–", "tone": "muted"},
+        ],
+    )
+
+
+def _scale(shown: Overview) -> tuple[float, float]:
+    """Return the durations at the ends of the tracks: the same for all routes, so that dots compare."""
+    known = [row for row in shown.routes[:MOST_ROUTES] if row["p50_nano"] is not None]
+    low = min((max(row["p50_nano"], 1) for row in known), default=1)
+    high = max((row["p99_nano"] for row in known), default=1)
+    return low * 0.8, max(high * 1.15, low * 2)
+
+
+def _place(nano: int, low: float, high: float) -> float:
+    return log(max(nano, 1) / low) / log(high / low)
+
+
+def _foot(shown: Overview) -> str | None:
+    hidden = len(shown.routes) - MOST_ROUTES
+    parts = [f"{count(hidden)} more routes: narrow them down with the filter."] if hidden > 0 else []
+    censored = sum(row["censored"] for row in shown.routes)
+    if censored:
+        parts.append(f"{count(censored)} calls whose client went away are counted and stay out of the percentiles.")
+    return " ".join(parts) or None

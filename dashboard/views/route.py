@@ -1,0 +1,322 @@
+"""Route: when its calls were slow, what the slow ones share, and where their time went."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
+import streamlit as st
+
+from dashboard import page as pages
+from dashboard import state
+from dashboard.components.headline import Run, headline, run
+from dashboard.components.heatmap import heatmap
+from dashboard.components.table import Column, Row, table
+from dashboard.format import calls_per_second, count, duration, layer_suffix, percent, whole_percent
+from dashboard.page import Page
+from dashboard.palette import service_color
+from dashboard.picker import route_picker
+from dashboard.queries import RoutePage, Slow
+from dashboard.views import empty
+from tracelens.lens import Answer, Box
+
+STATUS = {"error": "error", "timed_out": "timeout"}  # attributes that the filter knows as a status
+REASONS = 6  # shown before they are summed up
+ATTRIBUTES = 12
+
+
+def draw(page: Page) -> None:
+    """Draw the page of the route in the URL, else of the one with most impact."""
+    known: Answer = page.ask("routes")
+    if known.rows.is_empty():
+        empty.draw(page, known.source, known.method)
+        return
+    key = route_picker(page, known.rows)
+    shown: RoutePage = page.ask("route", key)
+    drawn = state.parse_box(page.state.page.get("box"))
+    box = drawn or shown.tail
+    contrast: pl.DataFrame = page.ask("contrast", key, _cells(box))
+    link = headline(
+        [run(key[0], strong=True), run(f" {key[1]}")],
+        key="head",
+        status=pages.status(page, shown.source, shown.method),
+        sub=_sub(shown),
+        callout=_sentence(shown.slow, contrast, chosen=drawn is not None),
+        tone="warn",
+    )
+    pages.follow(page, link)
+    if shown.row is None:
+        return
+    name = f"Latency of {key[0]} {key[1]} over time: {count(shown.grid.calls)} calls. The table below says the same."
+    left, right = st.columns([7, 5], gap="large")
+    with left:
+        changed, chosen = heatmap(
+            shown.grid,
+            shown.course,
+            box,
+            key="heatmap",
+            title="Latency",
+            label=name,
+            chosen=drawn is not None,
+        )
+        if changed:
+            state.write(service=key[0], route=key[1], box=state.box_text(chosen) if chosen else None)
+            st.rerun(scope="fragment")
+        _contrast(page, key, contrast, chosen=drawn is not None)
+    with right:
+        _reasons(page, key, shown.slow)
+        _exemplars(page, key, box, chosen=drawn is not None)
+
+
+def _cells(box: Box) -> tuple[int, int, int, int]:
+    return box.start_nano, box.end_nano, box.low_nano, box.high_nano
+
+
+def _sub(shown: RoutePage) -> list[Run]:
+    row = shown.row
+    if row is None:
+        return [run("no call in this window")]
+    interval = (
+        f" (95 % within {duration(row['p99_low_nano'])} – {duration(row['p99_high_nano'])}, n {count(row['calls'])})"
+    )
+    return [
+        run(f"{calls_per_second(row['calls'], shown.length_nano)} calls/s · p50 {duration(row['p50_nano'])} · "),
+        run(f"p90 {duration(row['p90_nano'])} · p99 "),
+        run(duration(row["p99_nano"]), strong=True, tone="p99"),
+        run(f"{interval} · errors {percent(row['error_rate'])}"),
+    ]
+
+
+def _sentence(slow: Slow, contrast: pl.DataFrame, *, chosen: bool) -> list[Run]:
+    """Return why the slow calls are slow, as far as one operation and one attribute tell."""
+    why = slow.why
+    share = f"{100 - slow.band[0]:g} %"
+    if not why.reasons or why.difference_nano <= 0:
+        return [
+            run(f"The slowest {share} do not differ from the typical call on any path."),
+            *_shared(contrast, chosen=chosen),
+        ]
+    top = why.reasons[0]
+    runs = [
+        run(f"The slowest {share} take "),
+        run(duration(why.difference_nano), strong=True),
+        run(" more than the typical call. "),
+    ]
+    if top.difference_nano > 0:
+        runs += [
+            run(whole_percent(top.share), strong=True),
+            run(" of that is one operation: "),
+            run(f"{top.service} {top.operation}{layer_suffix(top.layer)}", strong=True),
+            run(". "),
+        ]
+    return runs + _shared(contrast, chosen=chosen)
+
+
+def _shared(contrast: pl.DataFrame, *, chosen: bool) -> list[Run]:
+    """Return the attribute that most sets the selected calls apart, when it does so clearly."""
+    if contrast.is_empty():
+        return []
+    top = contrast.row(0, named=True)
+    if top["selected"] - top["rest"] < 0.3:
+        return []
+    who = "the selected calls" if chosen else "the slowest 10 %"
+    return [
+        run(f"{percent(top['selected'])} of {who} have "),
+        run(f"{plain_name(top['attribute'])}={top['value']}", strong=True),
+        run(f", {percent(top['rest'])} of the rest."),
+    ]
+
+
+def plain_name(column: str) -> str:
+    """Return an attribute's name as the filter language has it: `attr.http.method`, `res.k8s.pod.name`."""
+    owner, mark, rest = column.partition(":")
+    if not mark:
+        return column
+    key, kind, name = rest.rpartition("#")
+    return f"{owner}.{key if kind and name in ('int', 'double', 'bool', 'json') else rest}"
+
+
+def _contrast(page: Page, key: tuple[str, str], rows: pl.DataFrame, *, chosen: bool) -> None:
+    shown = [_affirmed(row) for row in rows.head(ATTRIBUTES).to_dicts()]
+    selected = _selected(rows)
+    actions = [
+        {"event": "include", "text": "only", "label": "keep only calls with this value"},
+        {"event": "exclude", "text": "without", "label": "leave out calls with this value"},
+    ]
+    said = table(
+        [
+            Column(label="attribute", kind="text"),
+            Column(label="value", kind="text"),
+            Column(label="selected · rest", kind="pair", width="22%"),
+            Column(label="selected", kind="number"),
+            Column(label="rest", kind="number", minor=True),
+            Column(label="lift", kind="number", minor=True, strong=True),
+            Column(label="", kind="actions", minor=True),
+        ],
+        [
+            Row(
+                id=str(at),
+                cells=[
+                    plain_name(row["attribute"]),
+                    row["value"],
+                    {
+                        "selected": row["selected"],
+                        "rest": row["rest"],
+                        "title": f"{count(row['selected_calls'])} selected, {count(row['rest_calls'])} of the rest",
+                    },
+                    percent(row["selected"]),
+                    percent(row["rest"]),
+                    _lift(row),
+                    actions if _filterable(row["attribute"]) else [],
+                ],
+            )
+            for at, row in enumerate(shown)
+        ],
+        key="contrast",
+        label="Attributes that set the selected calls apart",
+        title=f"{selected} selected against the rest",
+        note="the box drawn" if chosen else "the slowest 10 %",
+        nothing="No attribute of the selected calls differs from the rest.",
+        dense=True,
+    )
+    if said.act:
+        row = shown[int(said.act["id"])]
+        operator = "=" if said.act["event"] == "include" else "!="
+        name, value = _condition(row["attribute"], row["value"])
+        where = state.with_condition(page.state.where, name, operator, value)
+        state.write(service=key[0], route=key[1], where=where, box=None)
+        st.rerun()
+
+
+def _selected(rows: pl.DataFrame) -> str:
+    """Return how many calls are selected, from the row that tells it best."""
+    if rows.is_empty():
+        return "Calls"
+    row = rows.filter(pl.col("selected") > 0).sort("selected_calls", descending=True).head(1)
+    return count(round(row["selected_calls"][0] / row["selected"][0])) if len(row) else "Calls"
+
+
+def _lift(row: Mapping[str, Any]) -> str:
+    if row["lift"] is None:
+        return "only here"
+    lift = row["lift"]
+    return f"×{lift:.1f}" if lift >= 1.05 or lift <= 0.95 else "–"
+
+
+def _affirmed(row: dict[str, Any]) -> dict[str, Any]:
+    """Return the row of a yes-or-no attribute as how often it is so: `error` 47 %, not `error=false` 53 %."""
+    if row["attribute"] not in STATUS or row["value"] != "false":
+        return row
+    selected, rest = 1 - row["selected"], 1 - row["rest"]
+    calls = {
+        name: round(row[name] / share * (1 - share)) if share else 0
+        for name, share in (("selected_calls", row["selected"]), ("rest_calls", row["rest"]))
+    }
+    return (
+        row | calls | {"value": "true", "selected": selected, "rest": rest, "lift": selected / rest if rest else None}
+    )
+
+
+def _condition(attribute: str, value: str) -> tuple[str, str]:
+    """Return key and value of the filter that keeps what a row shows."""
+    return ("status", STATUS[attribute]) if attribute in STATUS else (plain_name(attribute), value)
+
+
+def _filterable(attribute: str) -> bool:
+    return attribute == "caller" or attribute in STATUS or attribute.startswith(("attr:", "res:"))
+
+
+def _reasons(page: Page, key: tuple[str, str], slow: Slow) -> None:
+    why = slow.why
+    shown, rest = why.reasons[:REASONS], why.reasons[REASONS:]
+    widest = max((abs(one.difference_nano) for one in shown), default=1.0) or 1.0
+    rows = [
+        Row(
+            id=str(at),
+            cells=[
+                {
+                    "color": service_color(one.service),
+                    "strong": one.service,
+                    "light": f"{one.operation}{layer_suffix(one.layer)}",
+                },
+                {
+                    "share": abs(one.difference_nano) / widest,
+                    "tone": "slower" if one.difference_nano >= 0 else "faster",
+                },
+                _signed(one.difference_nano),
+                whole_percent(one.share),
+            ],
+        )
+        for at, one in enumerate(shown)
+    ]
+    if rest:
+        left = sum(one.difference_nano for one in rest)
+        share = whole_percent(sum(one.share for one in rest))
+        rows.append(Row(id="rest", quiet=True, cells=[_plain(f"{len(rest)} more"), None, _signed(left), share]))
+    low, high = slow.band
+    table(
+        [
+            Column(label="on the critical path", kind="name"),
+            Column(label="", kind="share", width="22%"),
+            Column(label="slow − typical", kind="number", strong=True),
+            Column(label="share", kind="number"),
+        ],
+        rows,
+        key="reasons",
+        label="What a slow call has on its critical path beyond a typical one",
+        title="Why the slow calls are slow",
+        note=f"slowest {high - low:g} % (n {count(why.slow_calls)}) against 0–50 % (n {count(why.typical_calls)})",
+        foot=f"Sums to {_signed(why.difference_nano)} a call." if rows else None,
+        nothing="Too few calls to compare.",
+        dense=True,
+    )
+    target = st.session_state[pages.PAGES_KEY]["critical-path"]
+    params = page.params | {"service": key[0], "route": key[1], "band": f"{low:g}-{high:g}"}
+    st.page_link(target, label="The whole critical path →", query_params=params)
+
+
+def _plain(text: str) -> dict[str, Any]:
+    return {"strong": "", "light": text}
+
+
+def _tone(nano: float) -> str:
+    return "slower" if nano >= 0 else "faster"
+
+
+def _signed(nano: float) -> str:
+    return f"{'−' if nano < 0 else '+'}{duration(abs(nano))}"
+
+
+def _exemplars(page: Page, key: tuple[str, str], box: Box, *, chosen: bool) -> None:
+    rows: pl.DataFrame = page.ask("exemplars", key, _cells(box))
+    said = table(
+        [
+            Column(label="trace", kind="code"),
+            Column(label="start", kind="number"),
+            Column(label="", kind="toned"),
+            Column(label="duration", kind="number", strong=True),
+        ],
+        [
+            Row(
+                id=row["trace_id"].hex(),
+                cells=[
+                    row["trace_id"].hex()[-16:],
+                    page.clock(row["start_unix_nano"], milliseconds=True),
+                    {"text": "⚠ error" if row["error"] else "", "tone": "bad"},
+                    duration(row["duration_nano"]),
+                ],
+            )
+            for row in rows.iter_rows(named=True)
+        ],
+        key="exemplars",
+        label="Traces to look at",
+        title="Traces to look at",
+        note="slowest in the box" if chosen else "the slowest",
+        nothing="No call lies in the box.",
+        opens=True,
+        hotkeys=True,
+        dense=True,
+    )
+    if said.open is not None:
+        pages.go("trace", page.params | {"trace": said.open})

@@ -1,0 +1,210 @@
+"""Trace: one request, its tree, its critical path, and what was mended."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import streamlit as st
+
+from dashboard import page as pages
+from dashboard import state
+from dashboard.components.headline import Run, headline, run
+from dashboard.components.table import Column, Row, table
+from dashboard.components.waterfall import waterfall
+from dashboard.format import count, duration, layer_name, percent
+from dashboard.page import Page
+from dashboard.palette import service_color
+from dashboard.views import empty
+from tracelens.lens import Answer, TraceAnswer
+
+MARKS = {
+    "orphan": "its parent never arrived",
+    "cycle": "its ancestors led back to it: the link to its parent was cut",
+    "shared_split": "client and server came with one id: taken apart",
+    "skew_shifted": "its clock was off: moved into its parent",
+    "skew_aligned": "longer than its parent and earlier: moved to the parent's start",
+    "skew_capped": "would have to be moved by more than a clock may be wrong: left where it is",
+    "skew_moved": "moved along with an ancestor on the same clock",
+    "clip_before": "starts before its parent: only the part inside counts",
+    "clip_after": "ends after its parent: only the part inside counts",
+    "outside": "has no time inside its parent: off the path",
+    "neg_duration": "ended before it started: taken as no length",
+    "no_time": "came without times",
+    "bad_utf8": "held text that was not UTF-8",
+    "no_service": "names no service",
+}
+
+
+def draw(page: Page) -> None:
+    """Draw the trace of the URL, or a way to one."""
+    _ask(page)
+    trace_id = page.state.page.get("trace")
+    if trace_id is None:
+        _choose(page)
+        return
+    answer: TraceAnswer = page.ask("trace", trace_id)
+    rows = answer.rows
+    link = headline(
+        [run(rows["service"][0], strong=True), run(f" {rows['operation'][0]}")],
+        key="head",
+        status=pages.status(page, answer.source, page.ask("routes").method),
+        sub=_sub(page, answer),
+    )
+    pages.follow(page, link)
+    span, only = waterfall(
+        answer,
+        chosen=page.state.page.get("span"),
+        only=page.state.page.get("only") == "1",
+        key="waterfall",
+        label=f"Waterfall of {count(len(rows))} spans. The table below says the same.",
+    )
+    if span is not None or only is not None:
+        changes = {} if span is None else {"span": span}
+        state.write(**changes | ({} if only is None else {"only": "1" if only else None}))
+        st.rerun(scope="fragment")
+    _panel(page, answer)
+
+
+def _ask(page: Page) -> None:
+    """Draw the field a trace id is pasted into."""
+    st.session_state["trace_id"] = page.state.page.get("trace", "")
+    st.text_input(
+        "trace id",
+        key="trace_id",
+        placeholder="paste a trace id",
+        label_visibility="collapsed",
+        icon=":material/search:",
+        width=420,
+        on_change=_asked,
+    )
+
+
+def _asked() -> None:
+    state.write(trace=st.session_state["trace_id"].strip() or None, span=None, only=None)
+
+
+def _sub(page: Page, answer: TraceAnswer) -> list[Run]:
+    rows = answer.rows
+    begin, end = rows["start_unix_nano"][0], rows["end_unix_nano"][0]
+    errors = int(rows["error"].sum())
+    whole = answer.source.complete_traces == 1
+    runs = [
+        run(f"{rows['trace_id'][0].hex()} · {page.clock(begin, milliseconds=True)} · "),
+        run(duration(end - begin), strong=True),
+        run(f" · {count(len(rows))} spans · {rows['service'].n_unique()} services"),
+        run(" · complete" if whole else " · incomplete", tone=None if whole else "bad"),
+    ]
+    if errors:
+        runs.append(run(f" · {errors} error{'s' * (errors != 1)}", tone="bad"))
+    repairs = ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in sorted(answer.source.repairs.items()))
+    if repairs:
+        runs.append(run(f" · mended: {repairs}"))
+    return runs
+
+
+def _choose(page: Page) -> None:
+    """Draw the slowest traces of the window, to open one."""
+    found: Answer = page.ask("traces")
+    if found.rows.is_empty():
+        empty.draw(page, found.source, found.method)
+        return
+    link = headline(
+        [run("Trace", strong=True)],
+        key="head",
+        status=pages.status(page, found.source, found.method),
+        sub=[run("Paste a trace id above, or open one of the slowest of this window.")],
+    )
+    pages.follow(page, link)
+    said = table(
+        [
+            Column(label="trace", kind="name"),
+            Column(label="id", kind="code", minor=True),
+            Column(label="start", kind="number", minor=True),
+            Column(label="spans", kind="number"),
+            Column(label="services", kind="number", minor=True),
+            Column(label="errors", kind="toned", minor=True),
+            Column(label="duration", kind="number", strong=True),
+        ],
+        [_choice(page, row) for row in found.rows.iter_rows(named=True)],
+        key="slowest",
+        label="Slowest traces",
+        title="Slowest traces",
+        opens=True,
+        hotkeys=True,
+    )
+    if said.open is not None:
+        state.write(trace=said.open)
+        st.rerun(scope="fragment")
+
+
+def _choice(page: Page, row: dict[str, Any]) -> Row:
+    return Row(
+        id=row["trace_id"].hex(),
+        cells=[
+            {"color": service_color(row["service"]), "strong": row["service"], "light": row["route"] or ""},
+            row["trace_id"].hex()[-16:],
+            page.clock(row["start_unix_nano"], milliseconds=True),
+            count(row["spans"]),
+            count(row["services"]),
+            {"text": count(row["errors"]) if row["errors"] else "–", "tone": "bad" if row["errors"] else "muted"},
+            duration(row["duration_nano"]),
+        ],
+    )
+
+
+def _panel(page: Page, answer: TraceAnswer) -> None:
+    """Draw what is known about the chosen span."""
+    asked = page.state.page.get("span")
+    rows = answer.rows
+    ids = [value.hex() for value in rows["span_id"]]
+    if asked not in ids:
+        return
+    span = rows.row(ids.index(asked), named=True)
+    total = rows["end_unix_nano"][0] - rows["start_unix_nano"][0]
+    facts = _facts(page, span, rows["start_unix_nano"][0], max(total, 1))
+    attributes = json.loads(span["attributes"])
+    left, right = st.columns([5, 7], gap="large")
+    columns = [Column(label="", kind="text"), Column(label="", kind="value", width="62%")]
+    with left:
+        table(
+            columns,
+            [Row(id=name, cells=[name, text]) for name, text in facts],
+            key="facts",
+            label="The span",
+            title=f"{span['service']} {span['operation']}",
+            note=asked,
+            headless=True,
+            dense=True,
+        )
+    with right:
+        table(
+            columns,
+            [Row(id=name, cells=[name, _text(value)]) for name, value in sorted(attributes.items())],
+            key="attributes",
+            label="Attributes of the span",
+            title="Attributes",
+            note=count(len(attributes)),
+            headless=True,
+            dense=True,
+            nothing="The span has no attribute.",
+        )
+
+
+def _facts(page: Page, span: dict[str, Any], begin: int, total: int) -> list[tuple[str, str]]:
+    length = span["end_unix_nano"] - span["start_unix_nano"]
+    on_path = f"{duration(span['on_path_nano'])} of {duration(length)}"
+    clock = page.clock(span["start_unix_nano"], milliseconds=True)
+    facts = [
+        ("on the critical path", f"{on_path}, {percent(span['on_path_nano'] / total)} of the trace"),
+        ("starts at", f"{duration(span['start_unix_nano'] - begin)} ({clock})"),
+        ("layer and kind", f"{layer_name(span['layer'])}, {span['kind'].lower()}"),
+    ]
+    if span["skew_nano"]:
+        facts.append(("clock moved by", duration(span["skew_nano"])))
+    facts += [(name.replace("_", " "), MARKS.get(name, "mended by the decoder")) for name in span["marks"]]
+    return facts
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
