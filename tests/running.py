@@ -26,28 +26,33 @@ class Up:
     addresses: dict[str, str]
 
 
-@contextmanager
-def up(data_dir: Path, *options: str, ready: float = 180) -> Iterator[Up]:
-    """Run `tracelens up` on free ports until the block ends; it must drain and end with 0."""
+def start(data_dir: Path, *options: str) -> Up:
+    """Start `tracelens up` on free ports and return once it is ready."""
     command = [sys.executable, "-m", "tracelens.cli", "up", "--data-dir", str(data_dir), "--otlp-grpc", "127.0.0.1:0"]
     if "--dashboard" not in options:
         command += ["--dashboard", "off"]
     process = subprocess.Popen([*command, *options], stdout=subprocess.PIPE, text=True, start_new_session=True)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.strip() == "ready":
+            return Up(process, data_dir, json.loads((data_dir / "addresses.json").read_bytes()))
+    raise AssertionError(f"up ended with status {process.wait()} before it was ready")
+
+
+@contextmanager
+def up(data_dir: Path, *options: str) -> Iterator[Up]:
+    """Run `tracelens up` on free ports until the block ends; it must drain and end with 0."""
+    running = start(data_dir, *options)
     try:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if line.strip() == "ready":
-                break
-        assert process.poll() is None, "up ended before it was ready"
-        yield Up(process, data_dir, json.loads((data_dir / "addresses.json").read_bytes()))
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 0
+        yield running
+        running.process.send_signal(signal.SIGTERM)
+        assert running.process.wait(60) == 0
     finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
+        if running.process.poll() is None:
+            os.killpg(running.process.pid, signal.SIGKILL)
+            running.process.wait()
+        assert running.process.stdout is not None
+        running.process.stdout.close()
 
 
 def tracelens(*arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:

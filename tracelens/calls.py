@@ -207,7 +207,7 @@ def _mark_gateways(
 
 def _array(series: pl.Series, dtype: type[np.generic]) -> npt.NDArray[np.int8]:
     """Return a writable, contiguous array: kernels are compiled for one kind only."""
-    return np.array(series.to_numpy(), dtype=dtype)
+    return np.array(series.fill_null(0).to_numpy(), dtype=dtype)
 
 
 def _route_of_app(facts: pl.DataFrame, folded: _Folded) -> pl.Series:

@@ -1,0 +1,136 @@
+"""`python -m collector`: starts the parts, keeps them running, and stops them in order.
+
+Owns the supervision and the arguments. `worker` and `writer` are its own
+processes, by the same module.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from collector.config import Address, Config
+from collector.data_dir import DataDir, replace
+from collector.parts import Part, StartFailed, die_with_parent
+from collector.port import hold
+from tracelens.errors import TracelensError
+
+WRITER_THREADS = "2"  # of polars: decoding and writing take turns with the workers on a small machine
+
+
+def main() -> int:
+    """Run the collector or one of its parts; return the exit status."""
+    options = _arguments()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    try:
+        if options.part == "worker":
+            return _worker(options)
+        if options.part == "writer":
+            return _writer(options)
+        config = Config(
+            data_dir=options.data_dir,
+            store=options.store or options.data_dir / "store",
+            otlp_grpc=Address.parse(options.otlp_grpc),
+            workers=options.workers,
+            insecure=options.insecure,
+        )
+        return asyncio.run(supervise(config))
+    except TracelensError as error:
+        print(f"tracelens collector: {error}", file=sys.stderr)
+        return error.exit_code
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m collector", description="The program sidecars and SDKs point at.")
+    parser.add_argument("part", nargs="?", choices=("worker", "writer"), help=argparse.SUPPRESS)
+    parser.add_argument("--data-dir", type=Path, default=Path("tracelens-data"), help="log, lock, addresses")
+    parser.add_argument("--store", type=Path, help="folder of the store; DATA_DIR/store when not given")
+    parser.add_argument("--otlp-grpc", default="127.0.0.1:4317", help="HOST:PORT; :0 picks a free port")
+    parser.add_argument("--workers", type=int, default=1, help="ingest processes")
+    parser.add_argument("--insecure", action="store_true", help="allow addresses beyond loopback")
+    parser.add_argument("--number", type=int, default=0, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def _worker(options: argparse.Namespace) -> int:
+    die_with_parent()
+    from collector.worker import serve
+
+    asyncio.run(serve(options.data_dir, options.number, Address.parse(options.otlp_grpc)))
+    return 0
+
+
+def _writer(options: argparse.Namespace) -> int:
+    die_with_parent()
+    from collector.data_dir import WAIT_SECONDS
+    from collector.writer import Writer
+
+    folder = DataDir(options.data_dir)
+    lock = folder.lock("writer.lock", wait_seconds=WAIT_SECONDS)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    writer = Writer(folder, options.store)
+    writer.start()
+    print("ready", flush=True)
+    writer.run(stop)
+    lock.close()
+    return 0
+
+
+async def supervise(config: Config) -> int:
+    """Run a collector until SIGTERM or SIGINT; then drain it and return 0.
+
+    Order of the start: the port, the kernels, the writer (which tells where
+    each worker's numbers stand), the workers. The end is the other way round,
+    so that everything acknowledged is in the store.
+    """
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    folder = DataDir(config.data_dir)
+    lock = folder.lock("lock")
+    held, address = hold(config.otlp_grpc)
+    writer = Part("writer", ("writer", "--data-dir", str(folder.path), "--store", str(config.store)))
+    writer.environment["POLARS_MAX_THREADS"] = WRITER_THREADS
+    workers = [
+        Part(f"worker {n}", ("worker", "--data-dir", str(folder.path), "--number", str(n), "--otlp-grpc", str(address)))
+        for n in range(config.workers)
+    ]
+    started: list[Part] = []
+    status = 0
+    try:
+        await _compile()
+        for part in (writer, *workers):
+            part.start()
+            started.append(part)
+            await part.ready()
+        replace(folder.addresses, json.dumps({"otlp_grpc": str(address)}))
+        print("ready", flush=True)
+        await stop.wait()
+    except StartFailed as error:
+        print(f"tracelens collector: {error}", file=sys.stderr)
+        status = error.status if error.status > 0 else 1
+    folder.addresses.unlink(missing_ok=True)
+    for ending in (started[1:], started[:1]):
+        await asyncio.gather(*(part.stop() for part in ending))
+    held.close()
+    lock.close()
+    return status
+
+
+async def _compile() -> None:
+    """Compile the kernels in a process of its own, so that every part finds them, and this one stays small."""
+    compiler = await asyncio.create_subprocess_exec(sys.executable, "-m", "tracelens.compiling", stdout=sys.stderr)
+    if await compiler.wait() != 0:
+        raise StartFailed("compiling the kernels", 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,60 @@
+"""What a collector is told: its folders, doors and processes. Validated when made."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from pathlib import Path
+
+from tracelens.errors import StartError, UsageError
+
+LOOPBACK_NAMES = ("localhost", "ip6-localhost")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """HOST:PORT; port 0 is any free one."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """Raises UsageError when it is none."""
+        host, _, port = text.rpartition(":")
+        if not host or not port.isdigit() or int(port) > 65535:
+            raise UsageError(f"{text!r} is no address. Write HOST:PORT as 127.0.0.1:4317, or off.")
+        return cls(host.removeprefix("[").removesuffix("]"), int(port))
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine reaches it."""
+        if self.host in LOOPBACK_NAMES:
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """One collector."""
+
+    data_dir: Path
+    store: Path
+    otlp_grpc: Address
+    workers: int
+    insecure: bool
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.workers <= 64:
+            raise UsageError(f"{self.workers} workers; give 1 to 64, at most one a core.")
+        if not self.otlp_grpc.is_loopback and not self.insecure:
+            raise StartError(
+                f"{self.otlp_grpc} is reached from other machines, and there is no encryption and no password here. "
+                "Listen on 127.0.0.1, or say --insecure if the network is yours alone."
+            )

@@ -1,0 +1,98 @@
+"""The data directory: its lock, its identity, its folders, and who may be where.
+
+DATA_DIR/
+  id                 a random UUID: with a worker's number it names an application to the store
+  lock, writer.lock  held by the collector and by its writer
+  wal/               segments, and committed.json: the last number the store has of each worker
+  set-aside/         records and bytes that could not be read, mode 0600
+  addresses.json     what is bound, while the collector runs
+  store/             the store, unless it is elsewhere
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+import uuid
+from pathlib import Path
+from typing import IO
+
+from tracelens import wal
+from tracelens.errors import Locked
+
+WAIT_SECONDS = 10.0  # for a predecessor that was killed to be gone
+
+
+class DataDir:
+    """A collector's folder on local disk; made when it is not there."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
+        self.wal = self.path / "wal"
+        self.set_aside = self.path / "set-aside"
+        self.addresses = self.path / "addresses.json"
+        self._committed = self.wal / "committed.json"
+        for folder in (self.path, self.wal, self.set_aside):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def application(self, worker: int) -> str:
+        """Return the name under which the store knows a worker's segments."""
+        file = self.path / "id"
+        if not file.exists():
+            replace(file, str(uuid.uuid4()))
+        return f"{file.read_text().strip()}-{worker:03}"
+
+    def lock(self, name: str, *, wait_seconds: float = 0.0) -> IO[str]:
+        """Hold a lock until the process ends; keep what is returned.
+
+        Raises Locked, naming who holds it.
+        """
+        file = (self.path / name).open("a+")
+        deadline = time.monotonic() + wait_seconds
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    file.seek(0)
+                    holder = file.read().strip() or "unknown"
+                    raise Locked(
+                        f"{self.path} is in use by process {holder}. "
+                        "Stop that one, or choose another folder with --data-dir."
+                    ) from None
+                time.sleep(0.05)  # flock can wait, but not for so long and no longer
+        file.seek(0)
+        file.truncate()
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        return file
+
+    def committed(self) -> dict[int, int]:
+        """Return, per worker, the last segment the store has, as the writer last wrote it down."""
+        try:
+            written = json.loads(self._committed.read_bytes())
+        except FileNotFoundError:
+            return {}
+        return {int(worker): int(number) for worker, number in written.items()}
+
+    def write_committed(self, numbers: dict[int, int]) -> None:
+        """Write that down, before the segments go: a number is never used twice."""
+        replace(self._committed, json.dumps(numbers))
+
+    def next_number(self, worker: int) -> int:
+        """Seal what the worker left open and return the number of its next segment."""
+        return max(wal.recover(self.wal, worker), self.committed().get(worker, -1)) + 1
+
+
+def replace(file: Path, text: str) -> None:
+    """Put text in a file's place, at once and on disk."""
+    partial = file.with_name(f"{file.name}.partial")
+    with partial.open("w") as out:
+        out.write(text)
+        out.flush()
+        os.fsync(out.fileno())
+    partial.replace(file)
+    wal.sync_folder(file.parent)

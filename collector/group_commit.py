@@ -1,0 +1,120 @@
+"""Group commit: one write and one fdatasync for all requests that wait.
+
+Owns the worker's open segment. A request's append returns when its bytes are
+on disk, and raises when they may not be: then it must not be acknowledged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tracelens import wal
+from tracelens.wal import Appender, Record
+
+SEAL_BYTES = 64 << 20
+SEAL_SECONDS = 2.0  # spans are seen that much later; fewer, larger files the other way
+MIN_FREE_BYTES = 256 << 20  # below it the log refuses, so that queries and folding still have room
+
+
+class NotDurable(Exception):
+    """The disk did not take a request; the sender may try again."""
+
+
+class GroupCommit:
+    """The log of one ingest worker."""
+
+    def __init__(self, folder: Path, worker: int, first_number: int) -> None:
+        self._folder, self._worker, self._number = folder, worker, first_number
+        self._segment: Appender | None = None
+        self._opened = 0.0
+        self._waiting: list[tuple[Sequence[bytes], asyncio.Future[None]]] = []
+        self._wake = asyncio.Event()
+        self._closing = False
+        self._disk = ThreadPoolExecutor(1, "wal")  # writes and syncs, one after the other
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def append(self, record: Record) -> None:
+        """Return once the record is on disk. Raises NotDurable."""
+        if self._closing:
+            raise NotDurable("the collector is stopping")
+        done = asyncio.get_running_loop().create_future()
+        self._waiting.append((wal.encode(record), done))
+        self._wake.set()
+        await done
+
+    async def close(self) -> None:
+        """Write what waits, seal the segment, and take nothing more."""
+        self._closing = True
+        self._wake.set()
+        await self._task
+        self._disk.shutdown()
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                async with asyncio.timeout(self._until_sealing()):
+                    await self._wake.wait()
+            except TimeoutError:
+                await loop.run_in_executor(self._disk, self._seal)
+                continue
+            self._wake.clear()
+            while self._waiting:
+                batch, self._waiting = self._waiting, []
+                try:
+                    await loop.run_in_executor(self._disk, self._write, [part for parts, _ in batch for part in parts])
+                except OSError as error:
+                    refusal = NotDurable(f"the log cannot be written: {error.strerror or error}")
+                    for _, done in batch:
+                        if not done.done():
+                            done.set_exception(refusal)
+                else:
+                    for _, done in batch:
+                        if not done.done():  # its caller may have gone away
+                            done.set_result(None)
+            if self._closing:
+                await loop.run_in_executor(self._disk, self._seal)
+                return
+            if self._until_sealing() == 0:
+                await loop.run_in_executor(self._disk, self._seal)
+
+    def _until_sealing(self) -> float | None:
+        """Return the seconds until the open segment is old or large enough; None without one."""
+        if self._segment is None:
+            return None
+        if self._segment.size >= SEAL_BYTES:
+            return 0
+        return max(self._opened + SEAL_SECONDS - time.monotonic(), 0)
+
+    def _write(self, parts: Sequence[bytes]) -> None:
+        """Write and sync; on failure abandon the segment, for a failed sync is never tried again."""
+        if self._segment is None:
+            _check_space(self._folder)
+            self._segment = Appender(self._folder, self._worker, self._number, time.time_ns())
+            self._number += 1
+            self._opened = time.monotonic()
+        try:
+            self._segment.append(parts)
+        except OSError:
+            segment, self._segment = self._segment, None
+            segment.abandon()
+            raise
+
+    def _seal(self) -> None:
+        segment, self._segment = self._segment, None
+        if segment is not None:
+            segment.seal()
+
+
+def _check_space(folder: Path) -> None:
+    """Raise OSError when the disk is nearly full: better early than in the middle of a record."""
+    stat = os.statvfs(folder)
+    free = stat.f_bavail * stat.f_frsize
+    if free < MIN_FREE_BYTES:
+        raise OSError(errno.ENOSPC, f"only {free >> 20} MiB are free, {MIN_FREE_BYTES >> 20} must be")

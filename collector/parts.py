@@ -1,0 +1,97 @@
+"""The parts of a collector as processes: spawned by module name, never forked, dying with their parent."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import signal
+import sys
+from dataclasses import dataclass, field
+
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+RESTART_SECONDS = 0.5  # between two deaths of one part: a part that cannot live should not take the machine
+
+
+def die_with_parent() -> None:
+    """Have the kernel kill this process when its parent ends, however that ends."""
+    parent = os.getppid()
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it ended before the kernel knew
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@dataclass
+class Part:
+    """One process of the collector, started again when it dies."""
+
+    name: str
+    arguments: tuple[str, ...]
+    environment: dict[str, str] = field(default_factory=dict)
+    deaths: int = 0
+    _process: asyncio.subprocess.Process | None = None
+    _ready: asyncio.Event = field(default_factory=asyncio.Event)
+    _stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    _task: asyncio.Task[int] | None = None
+
+    def start(self) -> None:
+        """Start it, and keep it running until `stop`."""
+        self._task = asyncio.create_task(self._keep())
+
+    async def ready(self) -> None:
+        """Return once it has said that it is ready. Raises StartFailed when it ends before."""
+        assert self._task is not None
+        waiting = asyncio.create_task(self._ready.wait())
+        await asyncio.wait({waiting, self._task}, return_when=asyncio.FIRST_COMPLETED)
+        if not self._ready.is_set():
+            waiting.cancel()
+            raise StartFailed(self.name, await self._task)
+
+    async def stop(self) -> int:
+        """Ask it to end; return its exit status once it has."""
+        self._stopping.set()
+        assert self._task is not None
+        if self._process is not None and self._process.returncode is None:
+            self._process.terminate()
+        return await self._task
+
+    async def _keep(self) -> int:
+        """Run it again and again; return the status of an end that was asked for, or of one before it was ready."""
+        while True:
+            status = await self._once()
+            if self._stopping.is_set() or not self._ready.is_set():
+                return status
+            self.deaths += 1
+            print(f"{self.name} ended with status {status}; started again", file=sys.stderr, flush=True)
+            await asyncio.sleep(RESTART_SECONDS)
+            if self._stopping.is_set():
+                return 0
+
+    async def _once(self) -> int:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "collector",
+            *self.arguments,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            env={**os.environ, **self.environment},
+            start_new_session=True,  # Ctrl-C is for the supervisor, which stops parts in order
+        )
+        self._process = process
+        if self._stopping.is_set():
+            process.terminate()
+        assert process.stdout is not None
+        while line := await process.stdout.readline():
+            if line.strip() == b"ready":
+                self._ready.set()
+        return await process.wait()
+
+
+class StartFailed(Exception):
+    """A part ended before it was ready; it has said why itself."""
+
+    def __init__(self, name: str, status: int) -> None:
+        super().__init__(f"{name} ended with status {status} before it was ready")
+        self.status = status

@@ -1,0 +1,57 @@
+"""A port held against strangers, and shared with our own workers alone."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from pathlib import Path
+
+from collector.config import Address
+from tracelens.errors import PortTaken, StartError
+
+
+def hold(address: Address) -> tuple[socket.socket, Address]:
+    """Bind an address, not listening, so that only sockets we allow can join it; return where.
+
+    Bound without SO_REUSEPORT it is refused when anyone listens there; with the
+    option set afterwards our workers, and nobody of another user, may bind
+    beside it. Raises PortTaken saying who has it.
+    """
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    held = socket.socket(family, socket.SOCK_STREAM)
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections of our last run may still linger
+    try:
+        held.bind((address.host, address.port))
+    except OSError as error:
+        held.close()
+        if error.errno == errno.EADDRINUSE:
+            who = holder(address.port) or "another program"
+            raise PortTaken(
+                f"{address} is taken by {who}. "
+                "Stop it, or choose another address with --otlp-grpc HOST:PORT (:0 picks a free one)."
+            ) from None
+        raise StartError(f"{address} cannot be bound: {error.strerror}. Is it an address of this machine?") from None
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    return held, Address(address.host, held.getsockname()[1])
+
+
+def holder(port: int) -> str | None:
+    """Return who listens on a TCP port, as far as /proc tells: `python (process 42)`; None when it does not."""
+    inodes = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        try:
+            lines = Path(table).read_text().splitlines()[1:]
+        except OSError:
+            continue
+        for line in lines:
+            fields = line.split()
+            if int(fields[1].rpartition(":")[2], 16) == port and fields[3] == "0A":  # LISTEN
+                inodes.add(f"socket:[{fields[9]}]")
+    for descriptor in Path("/proc").glob("[0-9]*/fd/*"):
+        try:
+            if str(descriptor.readlink()) in inodes:
+                process = descriptor.parts[2]
+                return f"{Path('/proc', process, 'comm').read_text().strip()} (process {process})"
+        except OSError:  # ended meanwhile, or somebody else's
+            continue
+    return None

@@ -1,0 +1,154 @@
+"""The writer: sealed segments into the store, each record once.
+
+Owns the loop and the hand-over. A batch of segments becomes one file and one
+commit that names the last segment of each worker; only when that is on disk
+are the segments removed. Whatever step a crash cuts, the next start either
+finds the number committed and drops the segment, or stores it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from collector.data_dir import DataDir
+from tracelens import wal
+from tracelens.errors import DecodeError, InputError
+from tracelens.spans import concat
+from tracelens.store import Store, fold, sweep
+from tracelens.wal import Segment
+from tracelens.wire import otlp
+from tracelens.wire.decoded import Decoded
+
+LOG = logging.getLogger(__name__)
+EVERY_SECONDS = 0.25  # between two looks at the folder: sealing is what paces commits
+BATCH_BYTES = 96 << 20  # of segments in one commit; some 150 k spans of sidecars
+QUIET_SECONDS = 30.0  # without a segment: time to fold what is left
+FEW = 8  # small files worth folding when it is quiet
+SWEEP_SECONDS = 60.0
+
+DECODERS: dict[int, Callable[[Sequence[bytes], Sequence[int]], Decoded]] = {wal.OTLP_PROTOBUF: otlp.decode}
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Segments that become one commit, and the last number of each worker among them."""
+
+    paths: tuple[Path, ...]
+    last: dict[int, int]
+
+
+class Writer:
+    """Moves sealed segments into a store."""
+
+    def __init__(self, folder: DataDir, store: Path) -> None:
+        self._folder = folder
+        self._store = Store.open(store, create=True)
+        self._numbers: dict[int, int] = {}
+        self._busy_at = time.monotonic()
+        self._swept_at = 0.0
+
+    def start(self) -> None:
+        """Drop segments the store has already, and write down where each worker stands."""
+        workers = {worker for state in (wal.OPEN, wal.SEALED) for worker, _, _ in wal.segments(self._folder.wal, state)}
+        for worker in workers | set(self._folder.committed()):
+            known = self._store.committed(self._folder.application(worker))
+            if known is not None:
+                self._numbers[worker] = known
+        self._folder.write_committed({**self._folder.committed(), **self._numbers})
+        for worker, number, path in wal.segments(self._folder.wal, wal.SEALED):
+            if number <= self._numbers.get(worker, -1):
+                path.unlink()
+
+    def run(self, stop: threading.Event) -> None:
+        """Write until told to stop, and then until no sealed segment is left."""
+        while True:
+            stopping = stop.is_set()
+            while (batch := self._next()) is not None:
+                self._write(batch)
+                self._busy_at = time.monotonic()
+            if stopping:
+                return
+            self._maintain()
+            stop.wait(EVERY_SECONDS)
+
+    def _next(self) -> Batch | None:
+        """Return the oldest segments, whole workers' runs of them, up to BATCH_BYTES; None when there are none."""
+        paths: list[Path] = []
+        last: dict[int, int] = {}
+        size = 0
+        by_number = sorted(wal.segments(self._folder.wal, wal.SEALED), key=lambda found: (found[1], found[0]))
+        for worker, number, path in by_number:
+            size += path.stat().st_size
+            if paths and size > BATCH_BYTES:
+                break
+            paths.append(path)
+            last[worker] = number
+        return Batch(tuple(paths), last) if paths else None
+
+    def _write(self, batch: Batch) -> None:
+        """Store a batch and remove its segments."""
+        frames = [self._decode(segment) for path in batch.paths if (segment := self._read(path)) is not None]
+        transactions = {self._folder.application(worker): number for worker, number in batch.last.items()}
+        self._store.append(concat(frames), transactions)
+        self._numbers |= batch.last
+        self._folder.write_committed({**self._folder.committed(), **self._numbers})
+        for path in batch.paths:
+            path.unlink()
+        wal.sync_folder(self._folder.wal)
+
+    def _read(self, path: Path) -> Segment | None:
+        """Return a segment; one whose header is damaged is set aside whole."""
+        try:
+            segment = wal.read(path)
+        except InputError as error:
+            LOG.error("%s", error)
+            self._set_aside(f"{path.stem}.segment", path.read_bytes())
+            return None
+        for damage in segment.damages:
+            name = f"{path.stem}-{damage.offset}.damaged"
+            LOG.error("%s: byte %d: %d bytes are damaged, kept as %s", path, damage.offset, len(damage.data), name)
+            self._set_aside(name, damage.data)
+        return segment
+
+    def _decode(self, segment: Segment) -> pl.DataFrame:
+        """Return a segment's spans; a request that cannot be decoded is set aside and costs no other."""
+        frames = []
+        for kind in sorted({record.format for record in segment.records}):
+            records = [record for record in segment.records if record.format == kind]
+            while records:
+                bodies = [record.body for record in records]
+                try:
+                    frames.append(DECODERS[kind](bodies, [record.received_unix_nano for record in records]).spans)
+                    break
+                except DecodeError as error:
+                    record = records.pop(error.record)
+                    name = f"{segment.path.stem}-{record.received_unix_nano}.{wal.FORMATS[kind]}"
+                    LOG.error("a request cannot be decoded: byte %d: %s; kept as %s", error.byte, error, name)
+                    self._set_aside(name, record.body)
+        return concat(frames)
+
+    def _set_aside(self, name: str, data: bytes) -> None:
+        """Keep bytes that cannot be read, for a person to look at."""
+        descriptor = os.open(self._folder.set_aside / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _maintain(self) -> None:
+        """Fold many small files, or few when it is quiet; now and then remove what nobody reads."""
+        quiet = time.monotonic() - self._busy_at > QUIET_SECONDS
+        if quiet:
+            self._busy_at = time.monotonic()
+        fold(self._store, **({"many": FEW} if quiet else {}))
+        if time.monotonic() - self._swept_at > SWEEP_SECONDS:
+            self._swept_at = time.monotonic()
+            sweep(self._store)
