@@ -417,6 +417,9 @@ def warm() -> Forest:
             span_id=pl.Series([bytes(7) + b"\1", bytes(7) + b"\2"]),
             parent_span_id=pl.Series([None, bytes(7) + b"\1"], dtype=pl.Binary),
             repairs=pl.Series([0, MARK["no_time"]], dtype=pl.Int32),
+            kind=pl.lit(SERVER, pl.Int8),
+            name=pl.lit(""),
+            service_name=pl.lit(""),
         )
     )
     linked = link(two)
