@@ -21,6 +21,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from tracelens import _link, _windows, names, semconv
+from tracelens._duplicates import settle
 from tracelens._link import I8, I32, I64, U64, Bool
 from tracelens.errors import SchemaError
 from tracelens.repair import TRACE_MARK, TRACE_MARKS
@@ -125,14 +126,14 @@ def link(spans: pl.DataFrame, *, skew: bool = True) -> Forest:
     np.cumsum(np.bincount(parent[parent >= 0], minlength=n), out=child_offsets[1:])
     children = np.empty(int(child_offsets[-1]), np.int64)
 
-    def settle(a: int, b: int) -> None:
+    def finish(a: int, b: int) -> None:
         clock = crossing, MAX_SKEW_NANO, SKEW_BITS
         _windows.settle_times(offsets, a, b, parent, timed, blocking, *clock, start, end, shift, marks)
         _windows.cut_windows(offsets, a, b, parent, blocking, CLIP_BITS, start, end, lo, hi, marks)
         _windows.order_children(offsets, a, b, parent, start, end, span, lo, hi, child_offsets, children)
         _windows.find_roots(offsets, a, b, parent, timed, start, end, span, entry, n_roots, n_orphans)
 
-    over_traces(offsets, settle)
+    over_traces(offsets, finish)
     n_cycles = _per_trace(columns.cut, offsets)
     return Forest(
         spans=frame,
@@ -210,7 +211,7 @@ def _linked(spans: pl.DataFrame) -> tuple[pl.DataFrame, I64, I64, _Sorted, dict[
     dropped: dict[str, int] = {}
     if find(offsets, order):
         rows = order[doubled]
-        keep, half, dropped = _settle_duplicates(spans, rows)
+        keep, half, dropped = settle(spans, rows)
         kept = keep[order]
         offsets = np.concatenate([[0], np.cumsum(kept)])[offsets]
         order = order[kept]
@@ -278,54 +279,6 @@ def _times(spans: pl.DataFrame) -> tuple[pl.DataFrame, I64, I64, Bool]:
         mark = pl.col("repairs").fill_null(0) | (pl.Series(negative).cast(pl.Int32) * MARK["neg_duration"])
         spans = spans.with_columns(repairs=mark.cast(pl.Int32))
     return spans, begins, ends, timed
-
-
-def _settle_duplicates(spans: pl.DataFrame, rows: I64) -> tuple[Bool, I8, dict[str, int]]:
-    """Decide which of the spans that share an id stay: (keep, half) per span, and what was dropped.
-
-    CLIENT and SERVER with one id are the halves of a Zipkin shared span: both
-    stay. Of others the longest, then earliest, then smallest (service, name);
-    when all that is equal the content decides, so that the order of arrival
-    never does. Identical: equal in everything but when it was received.
-    """
-    content = sorted(name for name in spans.columns if name != "received_unix_nano")
-    same = ("trace_id", "span_id")
-    kind = pl.col("kind")
-    shared = (kind == CLIENT).any().over(same) & (kind == SERVER).any().over(same)
-    half = pl.when(shared & (kind == SERVER)).then(2).when(shared).then(1).otherwise(0)
-    some = spans[rows]
-    ranked = (
-        some.with_columns(
-            _row=pl.Series(rows),
-            _content=some.select(content).hash_rows(),
-            _half=half.cast(pl.Int8),
-            _stray=shared & ~kind.is_in([CLIENT, SERVER]),
-            _length=(pl.col("end_time_unix_nano") - pl.col("start_time_unix_nano")).fill_null(-1),
-        )
-        .sort(
-            *same,
-            "_half",
-            "_stray",
-            "_length",
-            "start_time_unix_nano",
-            "service_name",
-            "name",
-            "_content",
-            "received_unix_nano",
-            descending=[False, False, False, False, True, False, False, False, False, False],
-        )
-        .with_columns(
-            _keep=pl.int_range(pl.len()).over(*same, "_half") == 0,
-            _identical=pl.col("_content") == pl.col("_content").first().over(*same, "_half"),
-        )
-    )
-    keep = np.ones(spans.height, np.bool_)
-    keep[ranked.filter(~pl.col("_keep"))["_row"].to_numpy()] = False
-    halves = np.zeros(spans.height, np.int8)
-    halves[ranked["_row"].to_numpy()] = ranked["_half"].to_numpy()
-    lost = ranked.filter(~pl.col("_keep"))
-    identical = int(lost["_identical"].sum())
-    return keep, halves, {"dup_identical": identical, "dup_conflict": lost.height - identical}
 
 
 def _crossing(spans: pl.DataFrame, parent: I64) -> I8:
