@@ -331,7 +331,6 @@ def read(
                     value_length = length
                 elif sort == STRING and not is_text(buffer, value_at, value_length):
                     sort = BAD_TEXT
-                    out.marks[owner, row[owner]] |= BAD_UTF8
                 nth = min(ordinal[owner], GUESSES - 1)
                 ordinal[owner] += 1
                 key = guess[owner, nth]

@@ -113,29 +113,30 @@ def valid_id(buffer: Bytes, at: int, length: int, wanted: int) -> bool:
 
 
 @kernel
-def scan(buffer: Bytes, start: int, stop: int) -> tuple[int, int, int, int, int]:
+def scan(buffer: Bytes, start: int, stop: int) -> tuple[int, int, int, int, int, int]:
     """Check the request at [start, stop).
 
     Returns (spans, spans without a trace id, spans with one but without a span
-    id, byte of the error or -1, index into REASONS).
+    id, attributes of spans, resources and scopes, position of the error or -1,
+    index into REASONS).
     """
     ends = np.empty(MAX_DEPTH + 2, np.int64)  # where the message at each depth ends
     types = np.empty(MAX_DEPTH + 2, np.int64)
-    groups = np.zeros(MAX_DEPTH + 2, np.int64)  # field number when it is a group, else 0
+    groups = np.full(MAX_DEPTH + 2, -1, np.int64)  # field number when it is a group
     depth = 0
     ends[0] = stop
     types[0] = REQUEST
-    spans = bad_trace = bad_span = 0
+    spans = bad_trace = bad_span = attributes = 0
     trace_ok = span_ok = False
     at = start
     end = stop
     kind = REQUEST
     while True:
         while at == end:  # this message is complete; so may be those around it
-            if groups[depth] != 0:
-                return spans, bad_trace, bad_span, at, GROUP_OPEN
+            if groups[depth] >= 0:
+                return spans, bad_trace, bad_span, attributes, at, GROUP_OPEN
             if depth == 0:
-                return spans, bad_trace, bad_span, -1, 0
+                return spans, bad_trace, bad_span, attributes, -1, 0
             if kind == SPAN:
                 spans += 1
                 if not trace_ok:
@@ -148,23 +149,23 @@ def scan(buffer: Bytes, start: int, stop: int) -> tuple[int, int, int, int, int]
         field_at = at
         tag, at = varint(buffer, at, end, 5)
         if at < 0:
-            return spans, bad_trace, bad_span, field_at, CUT if at == -CUT else TAG
+            return spans, bad_trace, bad_span, attributes, field_at, CUT if at == -CUT else TAG
         if tag > np.uint64(0xFFFFFFFF):
-            return spans, bad_trace, bad_span, field_at, TAG
+            return spans, bad_trace, bad_span, attributes, field_at, TAG
         number = int(np.int64(tag >> np.uint64(3)))
         wire = int(np.int64(tag & np.uint64(7)))
-        if number == 0:
-            return spans, bad_trace, bad_span, field_at, FIELD_ZERO
+        if number == 0 and kind != UNKNOWN:  # upb skips what is in a group without a look at its numbers
+            return spans, bad_trace, bad_span, attributes, field_at, FIELD_ZERO
         if wire == 2:
             length_at = at
             size, at = varint(buffer, at, end, 5)
             if at < 0:
-                return spans, bad_trace, bad_span, length_at, CUT if at == -CUT else LENGTH
+                return spans, bad_trace, bad_span, attributes, length_at, CUT if at == -CUT else LENGTH
             if size > np.uint64(MAX_LENGTH):
-                return spans, bad_trace, bad_span, length_at, LENGTH
+                return spans, bad_trace, bad_span, attributes, length_at, LENGTH
             length = int(np.int64(size))
             if length > end - at:
-                return spans, bad_trace, bad_span, field_at, OVERRUN
+                return spans, bad_trace, bad_span, attributes, field_at, OVERRUN
             child = -1
             if number < 16:
                 child = int(CHILDREN[kind, number])
@@ -177,26 +178,28 @@ def scan(buffer: Bytes, start: int, stop: int) -> tuple[int, int, int, int, int]
                 at += length
                 continue
             if depth == MAX_DEPTH:
-                return spans, bad_trace, bad_span, field_at, DEPTH
-            if child == SPAN:
+                return spans, bad_trace, bad_span, attributes, field_at, DEPTH
+            if child == KEY_VALUE and (kind in (SPAN, RESOURCE, SCOPE)):
+                attributes += 1
+            elif child == SPAN:
                 trace_ok = span_ok = False
             depth += 1
             end = at + length
             kind = child
             ends[depth] = end
             types[depth] = kind
-            groups[depth] = 0
+            groups[depth] = -1
         elif wire == 0:
             _, at = varint(buffer, at, end, 10)
             if at < 0:
-                return spans, bad_trace, bad_span, field_at, CUT if at == -CUT else VARINT
+                return spans, bad_trace, bad_span, attributes, field_at, CUT if at == -CUT else VARINT
         elif wire in (1, 5):
             at += 8 if wire == 1 else 4
             if at > end:
-                return spans, bad_trace, bad_span, field_at, CUT
+                return spans, bad_trace, bad_span, attributes, field_at, CUT
         elif wire == 3:
             if depth == MAX_DEPTH:
-                return spans, bad_trace, bad_span, field_at, DEPTH
+                return spans, bad_trace, bad_span, attributes, field_at, DEPTH
             depth += 1
             kind = UNKNOWN
             ends[depth] = end
@@ -204,12 +207,31 @@ def scan(buffer: Bytes, start: int, stop: int) -> tuple[int, int, int, int, int]
             groups[depth] = number
         elif wire == 4:
             if groups[depth] != number:
-                return spans, bad_trace, bad_span, field_at, GROUP_END
+                return spans, bad_trace, bad_span, attributes, field_at, GROUP_END
             depth -= 1
             end = ends[depth]
             kind = types[depth]
         else:
-            return spans, bad_trace, bad_span, field_at, WIRE_TYPE
+            return spans, bad_trace, bad_span, attributes, field_at, WIRE_TYPE
+
+
+@kernel
+def scan_all(buffer: Bytes, offsets: NDArray[np.int64]) -> tuple[int, int, int, int, int, int, int]:
+    """Check the requests at [offsets[i], offsets[i + 1]).
+
+    Returns (spans, …, attributes) as `scan`, summed, then (request, position,
+    reason) of the first error; request is -1 when there is none.
+    """
+    spans = bad_trace = bad_span = attributes = 0
+    for i in range(len(offsets) - 1):
+        some, no_trace, no_span, held, error, reason = scan(buffer, offsets[i], offsets[i + 1])
+        if error >= 0:
+            return spans, bad_trace, bad_span, attributes, i, error - offsets[i], reason
+        spans += some
+        bad_trace += no_trace
+        bad_span += no_span
+        attributes += held
+    return spans, bad_trace, bad_span, attributes, -1, -1, 0
 
 
 def readable(body: bytes) -> Bytes:
@@ -219,7 +241,7 @@ def readable(body: bytes) -> Bytes:
 
 def validate(body: bytes) -> Verdict:
     """Check an ExportTraceServiceRequest and count its spans, without decoding it. Raises nothing."""
-    spans, bad_trace, bad_span, error, reason = scan(readable(body), 0, len(body))
+    spans, bad_trace, bad_span, _, error, reason = scan(readable(body), 0, len(body))
     if error >= 0:
         return Verdict(0, 0, error, f"byte {error}: {REASONS[reason]}")
     return Verdict(spans, bad_trace + bad_span, -1, refusals(bad_trace, bad_span))

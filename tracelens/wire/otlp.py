@@ -1,0 +1,388 @@
+"""OTLP protobuf: bytes of ExportTraceServiceRequest become spans.
+
+Owns the way from bytes to a frame. Checking them is left to `_scan`, reading
+them to `_rows` and `_columns`, names of columns to `_naming`, arrays, events
+and links to `_messages`, what fits no column to `_overflow`, and the repair of
+single spans to `tracelens.repair`.
+
+The text of a frame is not copied out of the requests: its columns are Arrow
+views into them. So any slice of a frame keeps the bytes of a whole chunk
+alive; write it somewhere to let them go.
+
+Differs from protobuf's runtime in one thing: text that is not UTF-8 is
+repaired and marked, where the runtime refuses the request.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from numpy.typing import NDArray
+from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
+
+from tracelens import repair
+from tracelens.errors import DecodeError
+from tracelens.spans import MARK, REJECTIONS, SPANS, concat
+from tracelens.wire import _columns, _messages, _rows, _scan
+from tracelens.wire._made import LONGEST, Made, Placed
+from tracelens.wire._naming import SERVICE, Column, choose, name_of
+from tracelens.wire._overflow import Overflow
+from tracelens.wire._rows import (
+    BAD_MESSAGE,
+    BAD_NAME,
+    BAD_STATE,
+    BAD_TEXT,
+    BAD_VERSION,
+    BOOL,
+    DOUBLE,
+    HAS_EVENTS,
+    HAS_LINKS,
+    INT,
+    JSON,
+    OF_RESOURCE,
+    OF_SCOPE,
+    OF_SPAN,
+    STRING,
+    Attributes,
+    Keys,
+    Rows,
+)
+from tracelens.wire._scan import Bytes
+from tracelens.wire._views import PADDING, Views
+from tracelens.wire.decoded import Decoded
+
+CHUNK = 128 << 20  # bytes decoded together: JSON may be 11 times longer, and Arrow's views reach 2 GiB
+
+
+class Chunk(NamedTuple):
+    """Some requests, read but not yet columns."""
+
+    raw: bytes
+    buffer: Bytes  # the same
+    rows: Rows
+    held: Attributes
+    keys: Keys
+    counts: tuple[int, int, int]  # spans, resources, scopes: by owner
+    attributes: int
+    distinct: int  # keys
+    per_body: NDArray[np.int64]  # spans of each request
+
+
+def decode(bodies: Sequence[bytes], received_unix_nano: Sequence[int] | None = None) -> Decoded:
+    """Return the spans of some requests, in their order.
+
+    bodies: ExportTraceServiceRequest, or TracesData, which reads the same.
+    received_unix_nano: when each was received; null without.
+    Spans without a valid trace id or span id are refused, and counted by reason.
+    Raises DecodeError for the first body that is no such message.
+    """
+    names: dict[str, str] = {}
+    rejected: Counter[str] = Counter()
+    frames = []
+    for first, last in chunks(bodies):
+        chunk, refused = read(bodies[first:last], first)
+        rejected.update(refused)
+        if chunk.counts[OF_SPAN]:
+            frame = frame_of(chunk, names)
+            if received_unix_nano is not None:
+                times = np.repeat(np.array(received_unix_nano[first:last], np.int64), chunk.per_body)
+                frame = frame.with_columns(pl.Series("received_unix_nano", times))
+            frames.append(frame)
+    return Decoded(concat(frames), {reason: count for reason, count in rejected.items() if count})
+
+
+def chunks(bodies: Sequence[bytes]) -> Iterator[tuple[int, int]]:
+    """Yield ranges of bodies of at most CHUNK bytes; a longer body is alone."""
+    first = size = 0
+    for i, body in enumerate(bodies):
+        if len(body) > LONGEST:
+            raise DecodeError(f"{len(body)} bytes are no protobuf message: those end below 2 GiB.", record=i)
+        if i > first and size + len(body) > CHUNK:
+            yield first, i
+            first, size = i, 0
+        size += len(body)
+    if first < len(bodies):
+        yield first, len(bodies)
+
+
+def read(bodies: Sequence[bytes], first: int) -> tuple[Chunk, dict[str, int]]:
+    """Check and read some requests; first: the number of the first one, for errors."""
+    raw = b"".join([*bodies, bytes(PADDING)])
+    buffer = np.frombuffer(raw, np.uint8)
+    offsets = np.zeros(len(bodies) + 1, np.int64)
+    np.cumsum([len(body) for body in bodies], out=offsets[1:])
+    spans, bad_trace, bad_span, attributes, body, byte, reason = _scan.scan_all(buffer, offsets)
+    if body >= 0:
+        said = f"request {first + body}, byte {byte}: {_scan.REASONS[reason]}. Is this OTLP protobuf, and all of it?"
+        raise DecodeError(said, record=first + body, byte=byte)
+    rows = _rows.rows(spans - bad_trace - bad_span)
+    held = _rows.attributes(attributes)
+    keys = _rows.keys(attributes)
+    per_body = np.zeros(len(bodies), np.int64)
+    seed = int.from_bytes(os.urandom(4), "little") % (2**31 - 3) + 2
+    *counts, attributes, distinct = _rows.read(buffer, offsets, rows, held, keys, seed, per_body)
+    chunk = Chunk(raw, buffer, rows, held, keys, (counts[0], counts[1], counts[2]), attributes, distinct, per_body)
+    return chunk, dict(zip(REJECTIONS, (bad_trace, bad_span), strict=True))
+
+
+def frame_of(chunk: Chunk, names: dict[str, str]) -> pl.DataFrame:
+    """Return the spans of a chunk; names: see `_naming.choose`."""
+    made = Made()
+    totals = count_keys(chunk, made)
+    placed = made_of_spans(chunk, made)
+    scopes = made_of_scopes(chunk, made)
+    texts = made.buffer()
+    columns = choose(chunk.raw, chunk.keys, totals, names)
+    attributes, over = attribute_columns(chunk, texts, columns)
+    buffers = [pa.py_buffer(chunk.raw), pa.py_buffer(texts)]
+    of_span = {**span_columns(chunk, placed, texts, buffers), **attributes[OF_SPAN]}
+    of_scope = {**scope_columns(chunk, scopes, texts, buffers), **attributes[OF_SCOPE]}
+    of_resource = {"service_name": no_text(chunk.counts[OF_RESOURCE]), **attributes[OF_RESOURCE]}
+    if SERVICE in of_resource:
+        of_resource["service_name"] = of_resource[SERVICE]
+    of_span["overflow"] = overflow(chunk, over, texts)
+    frame = pl.DataFrame(of_span)
+    for owned, rows in ((of_resource, chunk.rows.resource), (of_scope, chunk.rows.scope)):
+        shared = pl.DataFrame(owned).select(pl.all().gather(pl.Series(rows[: chunk.counts[OF_SPAN]])))
+        frame = frame.hstack(shared)
+    frame = frame.with_columns(pl.Series("repairs", marks(chunk)))
+    order = [*SPANS, *(column.name for column in columns)]
+    return repair.mend(frame.select(order))
+
+
+def no_text(rows: int) -> pl.Series:
+    """Return a text column of nulls."""
+    return pl.Series([None], dtype=pl.String).new_from_index(0, rows)
+
+
+def marks(chunk: Chunk) -> NDArray[np.int32]:
+    """Return the marks of each span: its own and those of its resource and scope."""
+    rows = chunk.rows
+    n = chunk.counts[OF_SPAN]
+    of_span, of_resource, of_scope = rows.marks
+    found: NDArray[np.int32] = of_span[:n] | of_resource[rows.resource[:n]] | of_scope[rows.scope[:n]]
+    return found
+
+
+# -- text that has to be made, before columns are written
+
+
+def count_keys(chunk: Chunk, made: Made) -> NDArray[np.int64]:
+    """Return the spans by key and type; make the text of attributes that are JSON or no UTF-8."""
+    rows, held = chunk.rows, chunk.held
+    spans = chunk.counts[OF_SPAN]
+    weight = np.zeros((3, spans + 1), np.int64)
+    for owner, of in ((OF_RESOURCE, rows.resource), (OF_SCOPE, rows.scope)):
+        weight[owner, : chunk.counts[owner]] = np.bincount(of[:spans], minlength=chunk.counts[owner])
+    totals = np.zeros(chunk.distinct * _columns.KINDS, np.int64)
+    bad, structured = _columns.tally(held, chunk.attributes, chunk.keys, weight, totals)
+    kinds = held.kind[: chunk.attributes]
+    if bad:
+        for i in np.flatnonzero(kinds == BAD_TEXT).tolist():
+            text = repaired(chunk.raw, int(held.at[i]), int(held.length[i]))
+            held.kind[i], held.at[i], held.length[i] = STRING, -1 - made.add(text), len(text)
+            rows.marks[chunk.keys.owner[held.key[i]], held.row[i]] |= MARK["bad_utf8"]
+    if structured:
+        known: dict[bytes, tuple[int, int, bool]] = {}  # many spans have the same array
+        for i in np.flatnonzero(kinds == JSON).tolist():
+            at = int(held.at[i])
+            raw = chunk.raw[at : at + int(held.length[i])]
+            if raw not in known:
+                text, mended = _messages.key_value(raw)
+                known[raw] = made.add(text), len(text), mended
+            place, length, mended = known[raw]
+            held.at[i], held.length[i] = -1 - place, length
+            if mended:
+                rows.marks[chunk.keys.owner[held.key[i]], held.row[i]] |= MARK["bad_utf8"]
+    return totals
+
+
+def repaired(raw: bytes, at: int, length: int) -> bytes:
+    """Return text that is UTF-8: each bad sequence becomes U+FFFD."""
+    return raw[at : at + length].decode(errors="replace").encode()
+
+
+def viewed(chunk: Chunk, views: Views, row: int) -> bytes:
+    """Return the bytes that a view shows."""
+    first, second = int(views[2 * row]), int(views[2 * row + 1])
+    length = first & 0xFFFFFFFF
+    if length <= 12:
+        return ((first >> 32) | (second << 32)).to_bytes(12, "little")[:length]
+    at = second >> 32
+    return chunk.raw[at : at + length]
+
+
+def mended(chunk: Chunk, made: Made, views: Views, row: int, into: Placed) -> None:
+    """Repair the text of one row."""
+    text = viewed(chunk, views, row).decode(errors="replace").encode()
+    into.add(row, made.add(text), len(text))
+
+
+def made_of_spans(chunk: Chunk, made: Made) -> dict[str, Placed]:
+    """Make the text of spans that is JSON or no UTF-8; by column."""
+    rows = chunk.rows
+    texts = {BAD_NAME: ("name", rows.name), BAD_STATE: ("trace_state", rows.trace_state)}
+    texts[BAD_MESSAGE] = ("status_message", rows.message)
+    placed = {name: Placed() for name in ("events", "links", "name", "trace_state", "status_message")}
+    for row in np.flatnonzero(rows.slow[: chunk.counts[OF_SPAN]]).tolist():
+        slow = int(rows.slow[row])
+        for bit, (name, views) in texts.items():
+            if slow & bit:
+                mended(chunk, made, views, row, placed[name])
+                rows.marks[OF_SPAN, row] |= MARK["bad_utf8"]
+        if slow & (HAS_EVENTS | HAS_LINKS):
+            at = int(rows.at[row])
+            events, links, bad = _messages.events_and_links(chunk.raw[at : at + int(rows.length[row])])
+            for name, text in (("events", events), ("links", links)):
+                if text is not None:
+                    placed[name].add(row, made.add(text), len(text))
+            if bad:
+                rows.marks[OF_SPAN, row] |= MARK["bad_utf8"]
+    return placed
+
+
+def made_of_scopes(chunk: Chunk, made: Made) -> dict[str, Placed]:
+    """Repair names and versions of scopes; by column."""
+    rows = chunk.rows
+    placed = {"scope_name": Placed(), "scope_version": Placed()}
+    for row in np.flatnonzero(rows.scope_slow[: chunk.counts[OF_SCOPE]]).tolist():
+        if rows.scope_slow[row] & BAD_NAME:
+            mended(chunk, made, rows.scope_name, row, placed["scope_name"])
+        if rows.scope_slow[row] & BAD_VERSION:
+            mended(chunk, made, rows.scope_version, row, placed["scope_version"])
+        rows.marks[OF_SCOPE, row] |= MARK["bad_utf8"]
+    return placed
+
+
+# -- columns
+
+
+def text_series(views: Views, rows: int, buffers: Sequence[Any], valid: Any = None, kind: Any = None) -> pl.Series:
+    """Return a column over views; buffers: what the views point into; kind: string unless told."""
+    data = [valid, pa.py_buffer(views[: 2 * rows]), *buffers]
+    return pl.Series(pa.Array.from_buffers(kind or pa.string_view(), rows, data))
+
+
+def some(views: Views, rows: int) -> Any:
+    """Return the validity of views where no bytes mean null."""
+    return pa.py_buffer(np.packbits((views[: 2 * rows : 2] & 0xFFFFFFFF) != 0, bitorder="little"))
+
+
+def span_columns(chunk: Chunk, placed: dict[str, Placed], texts: Bytes, buffers: list[Any]) -> dict[str, pl.Series]:
+    """Return the columns of SPANS that spans have by themselves; wider than SPANS says, see `repair.mend`."""
+    rows = chunk.rows
+    n = chunk.counts[OF_SPAN]
+    binary = pa.binary_view()
+    columns = {
+        "trace_id": text_series(rows.trace_id, n, [pa.py_buffer(rows.ids)], kind=binary),
+        "span_id": text_series(rows.span_id, n, [], kind=binary),
+        "parent_span_id": text_series(rows.parent, n, buffers[:1], some(rows.parent, n), binary),
+        "follows_from": pl.repeat(value=False, n=n, eager=True),
+        "flags": pl.Series(rows.flags[:n]),
+        "kind": pl.Series(rows.kind[:n]),
+        "start_time_unix_nano": pl.Series(rows.start[:n]),
+        "end_time_unix_nano": pl.Series(rows.end[:n]),
+        "status_code": pl.Series(rows.status[:n]),
+        "received_unix_nano": pl.repeat(None, n, dtype=pl.Int64, eager=True),
+    }
+    for name, dropped in zip(("attributes", "events", "links"), rows.dropped, strict=True):
+        columns[f"dropped_{name}_count"] = pl.Series(dropped[:n])
+    views = {"name": rows.name, "trace_state": rows.trace_state, "status_message": rows.message}
+    views |= {name: np.zeros(2 * n, np.uint64) for name in ("events", "links") if placed[name].rows}
+    for name, words in views.items():
+        placed[name].write(words, texts)
+        columns[name] = text_series(words, n, buffers, None if name == "name" else some(words, n))
+    for name in ("events", "links"):
+        columns.setdefault(name, no_text(n))
+    return columns
+
+
+def scope_columns(chunk: Chunk, placed: dict[str, Placed], texts: Bytes, buffers: list[Any]) -> dict[str, pl.Series]:
+    """Return name and version by scope; null when empty."""
+    n = chunk.counts[OF_SCOPE]
+    columns = {}
+    for name, views in (("scope_name", chunk.rows.scope_name), ("scope_version", chunk.rows.scope_version)):
+        placed[name].write(views, texts)
+        columns[name] = text_series(views, n, buffers, some(views, n))
+    return columns
+
+
+def attribute_columns(
+    chunk: Chunk, texts: Bytes, columns: Sequence[Column]
+) -> tuple[list[dict[str, pl.Series]], NDArray[np.int64]]:
+    """Return, by owner, the columns of attributes, and which attributes are in none."""
+    place = np.full(chunk.distinct * _columns.KINDS, -1, np.int64)
+    first_word = np.zeros(len(columns) + 1, np.int64)
+    first_bit = np.zeros(len(columns) + 1, np.int64)
+    for i, column in enumerate(columns):
+        place[column.code] = i
+        rows = chunk.counts[column.owner]
+        blocks = -(-rows // 64)  # so that each column begins at a whole word
+        first_word[i + 1] = first_word[i] + 128 * blocks
+        first_bit[i + 1] = first_bit[i] + 64 * blocks
+    words = np.zeros(first_word[-1], np.uint64)
+    valid = np.zeros(first_bit[-1] // 8, np.uint8)
+    over = np.empty(chunk.attributes, np.int64)
+    left = _columns.spread(
+        chunk.buffer, texts, chunk.held, chunk.attributes, chunk.keys, place, first_word, words, first_bit, valid, over
+    )
+    found: list[dict[str, pl.Series]] = [{}, {}, {}]
+    buffers = [pa.py_buffer(chunk.raw), pa.py_buffer(texts)]
+    arrow = {INT: pa.int64(), DOUBLE: pa.float64(), BOOL: pa.bool_()}
+    for i, column in enumerate(columns):
+        rows = chunk.counts[column.owner]
+        bits = pa.py_buffer(valid[first_bit[i] // 8 : first_bit[i + 1] // 8])
+        values = words[first_word[i] : first_word[i + 1]]
+        if column.kind in arrow:
+            data = [bits, pa.py_buffer(values)]
+            series = pl.Series(pa.Array.from_buffers(arrow[column.kind], rows, data))
+        else:
+            series = text_series(values, rows, buffers, bits)
+        found[column.owner][column.name] = series
+    return found, over[:left]
+
+
+def overflow(chunk: Chunk, over: NDArray[np.int64], texts: Bytes) -> pl.Series:
+    """Return the column of attributes that are in no column."""
+    n = chunk.counts[OF_SPAN]
+    if not len(over):
+        return no_text(n)
+    made, placed = Made(), Placed()
+    source = texts.tobytes()
+
+    def value(at: int, length: int) -> bytes:
+        return chunk.raw[at : at + length] if at >= 0 else source[-1 - at : -1 - at + length]
+
+    rest = Overflow(
+        chunk.held,
+        over,
+        chunk.keys.owner[chunk.held.key[over]],
+        chunk.rows.resource[:n],
+        chunk.rows.scope[:n],
+        chunk.rows.marks,
+        lambda key, kind: name_of(chunk.raw, chunk.keys, key, kind),
+        value,
+    )
+    for spans, text in rest.texts():
+        at = made.add(text)
+        for span in spans.tolist():
+            placed.add(span, at, len(text))
+    views = np.zeros(2 * n, np.uint64)
+    buffer = made.buffer()
+    placed.write(views, buffer)
+    return text_series(views, n, [pa.py_buffer(b""), pa.py_buffer(buffer)], some(views, n))
+
+
+def warm() -> None:
+    """Compile every kernel, or load it from its cache, by decoding one small request."""
+    request = TracesData()
+    span = request.resource_spans.add().scope_spans.add().spans.add(trace_id=b"compile a kernel", span_id=b"a kernel")
+    span.attributes.add(key="key").value.string_value = "value"
+    span.events.add(name="made text")
+    decode([request.SerializeToString()])
