@@ -131,7 +131,7 @@ def run_up(data_dir: str, store: str | None, otlp_grpc: str, dashboard: str, wor
             pass
         except StartError:
             status = _failed(programs)
-            if status == StartError.exit_code:  # it has said why
+            if status in (UsageError.exit_code, StartError.exit_code):  # it has said why
                 programs.stop()
                 return status
             raise

@@ -1,0 +1,196 @@
+"""The collector's own pieces: admission, group commit, writer, data directory."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from pathlib import Path
+
+import pytest
+
+from collector.admission import Admission, Overloaded
+from collector.config import Address, Config
+from collector.data_dir import DataDir
+from collector.group_commit import GroupCommit, NotDurable
+from collector.port import hold, holder
+from collector.writer import Writer
+from tests.ledger import request
+from tracelens import wal
+from tracelens.errors import Locked, PortTaken, StartError, UsageError
+from tracelens.store import Store
+from tracelens.wal import Record
+
+
+def record(spans: int = 2) -> Record:
+    return Record(1, wal.OTLP_PROTOBUF, "", request(spans)[0])
+
+
+def test_admission_waits_for_room_and_refuses_when_there_is_none() -> None:
+    async def scenario() -> None:
+        admission = Admission(budget=10)
+        entered = asyncio.Event()
+        leave = asyncio.Event()
+
+        async def first() -> None:
+            async with admission.admit(8, None):
+                entered.set()
+                await leave.wait()
+
+        holding = asyncio.create_task(first())
+        await entered.wait()
+        with pytest.raises(Overloaded):
+            async with admission.admit(5, 0.02):
+                pass
+        waiting = asyncio.create_task(admission.admit(5, None).__aenter__())
+        leave.set()
+        await asyncio.wait_for(waiting, 2)
+        await holding
+
+    asyncio.run(scenario())
+
+
+def test_a_request_larger_than_the_budget_takes_all_of_it() -> None:
+    async def scenario() -> None:
+        admission = Admission(budget=10)
+        async with admission.admit(1_000, 1):
+            with pytest.raises(Overloaded):
+                async with admission.admit(1, 0.02):
+                    pass
+
+    asyncio.run(scenario())
+
+
+def test_requests_that_wait_together_share_a_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    syncs = []
+    real = wal.os.fdatasync
+    monkeypatch.setattr(wal.os, "fdatasync", lambda file: (syncs.append(file), real(file))[1])
+
+    async def scenario() -> None:
+        log = GroupCommit(tmp_path, 0, 5)
+        await asyncio.gather(*(log.append(record()) for _ in range(100)))
+        await log.close()
+
+    asyncio.run(scenario())
+    ((_, number, path),) = wal.segments(tmp_path, wal.SEALED)
+    assert number == 5
+    assert len(wal.read(path).records) == 100
+    assert len(syncs) < 10
+
+
+def test_a_failed_sync_refuses_its_requests_and_keeps_the_earlier_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A failed sync is never tried again: nobody knows what the disk has."""
+
+    async def scenario() -> None:
+        log = GroupCommit(tmp_path, 0, 0)
+        await log.append(record())
+        with monkeypatch.context() as broken:
+            broken.setattr(wal.os, "fdatasync", _fails)
+            with pytest.raises(NotDurable):
+                await log.append(record())
+        await log.append(record())
+        await log.close()
+        with pytest.raises(NotDurable):
+            await log.append(record())
+
+    asyncio.run(scenario())
+    found = [len(wal.read(path).records) for _, _, path in wal.segments(tmp_path, wal.SEALED)]
+    assert found == [1, 1]
+
+
+def _fails(_file: int) -> None:
+    raise OSError(5, "Input/output error")
+
+
+def sealed(folder: DataDir, number: int, *records: Record, worker: int = 0) -> None:
+    appender = wal.Appender(folder.wal, worker, number, 0)
+    for one in records:
+        appender.append(wal.encode(one))
+    appender.seal()
+
+
+def run_writer(folder: DataDir, store: Path) -> None:
+    """Run the writer until no segment is left."""
+    stop = threading.Event()
+    stop.set()
+    writer = Writer(folder, store)
+    writer.start()
+    writer.run(stop)
+
+
+def test_the_writer_stores_each_segment_once_whatever_step_was_cut(tmp_path: Path) -> None:
+    folder, store = DataDir(tmp_path / "data"), tmp_path / "store"
+    sealed(folder, 0, record(), record())
+    sealed(folder, 0, record(), worker=1)
+    (first, second) = (path.read_bytes() for _, _, path in wal.segments(folder.wal, wal.SEALED))
+    run_writer(folder, store)
+    assert Store.open(store).span_count() == 6
+    assert folder.next_number(0) == 1
+    # Killed after the commit and before the removal: the segments are there again.
+    (folder.wal / wal.name(0, 0, wal.SEALED)).write_bytes(first)
+    (folder.wal / wal.name(1, 0, wal.SEALED)).write_bytes(second)
+    (folder.wal / "committed.json").unlink()
+    run_writer(folder, store)
+    assert Store.open(store).span_count() == 6
+    assert not list(wal.segments(folder.wal, wal.SEALED))
+    assert folder.next_number(0) == 1
+
+
+def test_what_cannot_be_decoded_is_set_aside_and_costs_no_neighbour(tmp_path: Path) -> None:
+    folder, store = DataDir(tmp_path / "data"), tmp_path / "store"
+    sealed(folder, 0, record(), Record(9, wal.OTLP_PROTOBUF, "", b"\xff\xff"), record())
+    sealed(folder, 1, record(), record(), record())
+    (folder.wal / wal.name(0, 2, wal.SEALED)).write_bytes(b"rubbish")
+    run_writer(folder, store)
+    assert Store.open(store).span_count() == 4 + 6
+    assert sorted(path.name for path in folder.set_aside.iterdir()) == [
+        "000-000000000000-9.otlp-proto",
+        "000-000000000002.segment",
+    ]
+    assert {path.stat().st_mode & 0o777 for path in folder.set_aside.iterdir()} == {0o600}
+
+
+def test_damage_in_the_middle_is_set_aside(tmp_path: Path) -> None:
+    folder, store = DataDir(tmp_path / "data"), tmp_path / "store"
+    sealed(folder, 0, record(), record(), record())
+    path = folder.wal / wal.name(0, 0, wal.SEALED)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    run_writer(folder, store)
+    assert Store.open(store).span_count() == 4
+    assert len(list(folder.set_aside.iterdir())) == 1
+
+
+def test_a_folder_is_one_collectors(tmp_path: Path) -> None:
+    folder = DataDir(tmp_path)
+    with folder.lock("lock"), pytest.raises(Locked, match=r"process \d+.*--data-dir"):
+        DataDir(tmp_path).lock("lock")
+
+
+def test_a_port_is_held_against_strangers_and_shared_with_workers() -> None:
+    held, address = hold(Address("127.0.0.1", 0))
+    with held:
+        held.listen()
+        assert "process" in str(holder(address.port))
+        with pytest.raises(PortTaken, match="--otlp-grpc"):
+            hold(address)
+
+
+def test_addresses() -> None:
+    assert Address.parse("127.0.0.1:4317").is_loopback
+    assert Address.parse("[::1]:0") == Address("::1", 0)
+    assert str(Address.parse("[::1]:7")) == "[::1]:7"
+    assert not Address.parse("0.0.0.0:4317").is_loopback
+    assert not Address.parse("collector.shop:4317").is_loopback
+    for text in ("", "4317", "host:", "host:99999", ":x"):
+        with pytest.raises(UsageError, match="HOST:PORT"):
+            Address.parse(text)
+
+
+def test_an_open_address_needs_a_word(tmp_path: Path) -> None:
+    everyone = Address.parse("0.0.0.0:0")
+    with pytest.raises(StartError, match="--insecure"):
+        Config(data_dir=tmp_path, store=tmp_path, otlp_grpc=everyone, workers=1, insecure=False)
+    Config(data_dir=tmp_path, store=tmp_path, otlp_grpc=everyone, workers=1, insecure=True)
