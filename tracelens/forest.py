@@ -210,8 +210,9 @@ def _linked(spans: pl.DataFrame) -> tuple[pl.DataFrame, I64, I64, _Sorted, dict[
 
     dropped: dict[str, int] = {}
     if find(offsets, order):
-        rows = order[doubled]
-        keep, half, dropped = settle(spans, rows)
+        where = np.flatnonzero(doubled)
+        trace = np.searchsorted(offsets, where, side="right") - 1
+        keep, half, dropped = settle(spans, order[where], trace, span[order[where]])
         kept = keep[order]
         offsets = np.concatenate([[0], np.cumsum(kept)])[offsets]
         order = order[kept]
