@@ -107,7 +107,8 @@ class DumpSource:
     def load(self, start_nano: int | None, end_nano: int | None, keys: Collection[str]) -> Loaded:
         spans, _, rejected, losses = self._read
         kept = [name for name in spans.columns if _is_needed(name, keys)]
-        return Loaded(spans.lazy().filter(_in_margin(start_nano, end_nano)).select(kept).collect(), rejected, losses)
+        found = spans.lazy().filter(_in_margin(start_nano, end_nano)).select(kept)
+        return Loaded(_complete(found), rejected, losses)
 
     def whole(self, trace_ids: pl.Series, start_nano: int | None, end_nano: int | None) -> pl.DataFrame:
         wanted = pl.col("trace_id").is_in(trace_ids.implode())
@@ -139,7 +140,7 @@ class StoreSource:
 
     def load(self, start_nano: int | None, end_nano: int | None, keys: Collection[str]) -> Loaded:
         columns = [name for name in self._store.columns() if _is_needed(name, keys)]
-        return Loaded(self._scan(start_nano, end_nano, columns).collect())
+        return Loaded(_complete(self._scan(start_nano, end_nano, columns)))
 
     def whole(self, trace_ids: pl.Series, start_nano: int | None, end_nano: int | None) -> pl.DataFrame:
         wanted = pl.col("trace_id").is_in(trace_ids.implode())
@@ -159,6 +160,12 @@ def _is_needed(name: str, keys: Collection[str]) -> bool:
     if not is_attribute(name):
         return name in SPANS and name not in HEAVY
     return is_wanted(name, wanted_columns() | set(keys))
+
+
+def _complete(spans: pl.LazyFrame) -> pl.DataFrame:
+    """Return spans in the whole schema; a heavy column that was not read is null."""
+    left_out = {name: pl.lit(None, SPANS[name]) for name in HEAVY}
+    return spans.with_columns(**left_out).collect()
 
 
 def _in_margin(start_nano: int | None, end_nano: int | None) -> pl.Expr:

@@ -160,7 +160,7 @@ def _has_span(calls: Calls, spans: pl.DataFrame, table: pl.DataFrame, condition:
         matched = COMPARE[plain.operator](column.cast(pl.Float64, strict=False), pl.lit(_number(plain)))
     else:
         matched = _text(column, plain)
-    hits = spans.select(matched.fill_null(value=False)).to_series().to_numpy()
+    hits = spans.select("kind", hit=matched.fill_null(value=False))["hit"].to_numpy()  # as long as the spans
     found = table["span"].is_in(pl.Series(np.unique(calls.call[hits])).implode())
     return ~found if negated else found
 
