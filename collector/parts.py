@@ -10,6 +10,7 @@ import sys
 from dataclasses import dataclass, field
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
+DRAIN_TRIES = 3  # of a part that dies while it should drain
 RESTART_SECONDS = 0.5  # between two deaths of one part: a part that cannot live should not take the machine
 
 
@@ -30,8 +31,8 @@ class Part:
     arguments: tuple[str, ...]
     environment: dict[str, str] = field(default_factory=dict)
     deaths: int = 0
-    _process: asyncio.subprocess.Process | None = None
-    _ready: asyncio.Event = field(default_factory=asyncio.Event)
+    _served: bool = False  # it has been ready once: from then on a death is mended
+    _ready: asyncio.Event = field(default_factory=asyncio.Event)  # the process there is now
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
     _task: asyncio.Task[int] | None = None
 
@@ -49,26 +50,28 @@ class Part:
             raise StartFailed(self.name, await self._task)
 
     async def stop(self) -> int:
-        """Ask it to end; return its exit status once it has."""
+        """Have it drain and end; return its exit status.
+
+        A part that dies while it drains, or is dead just then, is started again to drain.
+        """
         self._stopping.set()
         assert self._task is not None
-        if self._process is not None and self._process.returncode is None:
-            self._process.terminate()
         return await self._task
 
     async def _keep(self) -> int:
-        """Run it again and again; return the status of an end that was asked for, or of one before it was ready."""
+        """Run it until it ends as asked; return its last exit status."""
+        tries = DRAIN_TRIES
         while True:
             status = await self._once()
-            if self._stopping.is_set() or not self._ready.is_set():
+            tries -= self._stopping.is_set()
+            if not self._served or (self._stopping.is_set() and (status == 0 or tries == 0)):
                 return status
             self.deaths += 1
             print(f"{self.name} ended with status {status}; started again", file=sys.stderr, flush=True)
             await asyncio.sleep(RESTART_SECONDS)
-            if self._stopping.is_set():
-                return 0
 
     async def _once(self) -> int:
+        """Run one process until it ends."""
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -79,14 +82,22 @@ class Part:
             env={**os.environ, **self.environment},
             start_new_session=True,  # Ctrl-C is for the supervisor, which stops parts in order
         )
-        self._process = process
-        if self._stopping.is_set():
-            process.terminate()
+        ending = asyncio.create_task(self._end_when_asked(process))
         assert process.stdout is not None
         while line := await process.stdout.readline():
             if line.strip() == b"ready":
                 self._ready.set()
-        return await process.wait()
+                self._served = True
+        status = await process.wait()
+        ending.cancel()
+        self._ready.clear()
+        return status
+
+    async def _end_when_asked(self, process: asyncio.subprocess.Process) -> None:
+        """Ask a process to end, not before it is ready: until then a signal would kill it undrained."""
+        await self._stopping.wait()
+        await self._ready.wait()
+        process.terminate()
 
 
 class StartFailed(Exception):
