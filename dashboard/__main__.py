@@ -108,11 +108,22 @@ def serve(source: str, listening: socket.socket) -> None:
     uvicorn.Server(config).run(sockets=[listening])
 
 
+def end_quietly() -> None:
+    """Let SIGTERM and SIGINT end the process with 0: uvicorn drains, then passes the signal on to who had it before."""
+
+    def leave(_number: int, _frame: object) -> None:
+        sys.exit(0)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, leave)
+
+
 def main(given: Sequence[str] | None = None) -> int:
     """Run the dashboard; return the exit status."""
     options = arguments(given)
     try:
         with bind(options.address, insecure=options.insecure) as listening:
+            end_quietly()
             end_with_parent()
             serve(options.source, listening)
     except TracelensError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import streamlit as st
@@ -48,6 +49,7 @@ def run(name: str, view: View) -> None:
         moves = page.is_live(now_state, opened(page.source()))
     except TracelensError as error:
         problem.draw(error)
+        st.fragment(_look_again, run_every=page.LIVE_SECONDS)()
         return
 
     def body() -> None:
@@ -57,6 +59,13 @@ def run(name: str, view: View) -> None:
             problem.draw(error)
 
     st.fragment(body, run_every=page.LIVE_SECONDS if moves else None)()
+
+
+def _look_again() -> None:
+    """Draw the page once its source can be read."""
+    with suppress(TracelensError):
+        opened(page.source())
+        st.rerun()
 
 
 main()

@@ -11,15 +11,31 @@ from typing import Any
 import streamlit as st
 
 from dashboard import queries
+from tracelens.errors import InputError
 from tracelens.lens import Lens, Question
 
 ANSWERS = 256  # remembered a kind: a few pages, windows and boxes of a few people
 
 
 @st.cache_resource(show_spinner=False, max_entries=2)
-def lens(source: str) -> Lens:
-    """Return the Lens on a source, opened once for all sessions."""
+def _lens(source: str) -> Lens:
     return Lens.open(source)
+
+
+def lens(source: str) -> Lens:
+    """Return the Lens on a source, opened once for all sessions.
+
+    Raises InputError when there is nothing to read, and looks again next time:
+    what was no store yet may have become one.
+    """
+    found = _lens(source)
+    if not found.source.live:
+        try:
+            found.now_range()
+        except InputError:
+            _lens.clear(source)
+            raise
+    return found
 
 
 @st.cache_resource(show_spinner=False, max_entries=ANSWERS)

@@ -1,0 +1,125 @@
+"""A store with a shop's traffic, the dashboard over it, and a browser that reports what it should not see."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+
+from tests.dashboard import shop
+
+HOUR = 3_600_000_000_000
+TRACES = 1_200
+CHROMIUM = "/usr/bin/chromium"
+# As root Chromium has no sandbox of its own; the rest keeps it from calling home.
+FLAGS = [
+    "--no-sandbox",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+
+
+@pytest.fixture(scope="session")
+def shop_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with three hours of traffic that ended just now."""
+    length = 3 * HOUR
+    start = time.time_ns() - length - 60_000_000_000
+    return shop.store(tmp_path_factory.mktemp("shop") / "store", shop.spans(TRACES, start, length))
+
+
+@contextmanager
+def dashboard(source: Path, *options: str) -> Iterator[str]:
+    """Run the dashboard on a free port until the block ends; the value is its URL."""
+    command = [sys.executable, "-m", "dashboard", "--source", str(source), "--address", "127.0.0.1:0", *options]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"TZ": "UTC"})
+    try:
+        assert process.stdout is not None
+        # It listens before it says where: a request waits until it is served.
+        said = process.stdout.readline()
+        assert "http://" in said, said
+        yield said.split()[-1]
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+@pytest.fixture(scope="session")
+def url(shop_store: Path) -> Iterator[str]:
+    with dashboard(shop_store) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield started
+        started.close()
+
+
+@dataclass
+class Watched:
+    """What a browser should not have seen."""
+
+    host: str
+    complaints: list[str] = field(default_factory=list)
+
+    def console(self, message: ConsoleMessage) -> None:
+        if message.type == "error":
+            self.complaints.append(f"console: {message.text}")
+
+    def request(self, request: Request) -> None:
+        found = urlsplit(request.url)
+        if found.scheme in ("http", "https", "ws", "wss") and found.netloc != self.host:
+            self.complaints.append(f"request leaves the machine: {request.url}")
+
+
+Open = Callable[..., Page]
+Serve = Callable[[Path], str]
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    """Run a dashboard over a source of the test's own; it ends after the pages that show it are closed."""
+    with ExitStack() as running:
+        yield lambda source: running.enter_context(dashboard(source))
+
+
+@pytest.fixture
+def visit(url: str, browser: Browser, serve: Serve) -> Iterator[Open]:
+    """Open a path of the dashboard; at the end nothing was complained of and nothing left the machine."""
+    contexts = []
+    watched = Watched(urlsplit(url).netloc)
+
+    def go(path: str = "/", *, width: int = 1440, height: int = 900, dark: bool = False, base: str = url) -> Page:
+        watched.host = urlsplit(base).netloc
+        context = browser.new_context(
+            viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light", timezone_id="UTC"
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", watched.console)
+        page.on("pageerror", lambda error: watched.complaints.append(f"error: {error}"))
+        page.on("request", watched.request)
+        page.goto(base + path)
+        page.wait_for_selector(".tracelens[data-ready]")
+        return page
+
+    yield go
+    for context in contexts:
+        context.close()
+    assert watched.complaints == []
