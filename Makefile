@@ -44,7 +44,7 @@ lint: $(VENV)/.test  ## ruff, mypy, import contracts
 	$(BIN)/ruff check --quiet .
 	$(BIN)/ruff format --quiet --check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports --no-timings
+	$(BIN)/lint-imports
 
 format: $(VENV)/.test  ## put the code in shape
 	$(BIN)/ruff check --quiet --fix-only .

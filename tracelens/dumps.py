@@ -1,0 +1,330 @@
+"""Dumps: files of spans made elsewhere, as a stream of SPANS frames.
+
+Owns finding the files, telling format and compression by their content, and
+cutting them into records; reading a record is the decoder's of its format.
+
+    otlp-json    ExportTraceServiceRequest or TracesData as JSON: one a line, one document, or an array of them
+    otlp-proto   the same as protobuf: one message, messages after their length (varint), or after 4 bytes of it
+    jaeger-json  the Jaeger UI's download, an answer of its API, or one trace
+"""
+
+from __future__ import annotations
+
+import glob
+import gzip
+import io
+import sys
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import orjson
+import polars as pl
+import zstandard
+
+from tracelens.errors import DecodeError, InputError, UsageError
+from tracelens.wire import jaeger, otlp, otlp_json
+from tracelens.wire._scan import validate
+from tracelens.wire.decoded import Decoded
+
+FORMATS = ("otlp-json", "otlp-proto", "jaeger-json")
+DECODERS: dict[str, Callable[[Sequence[bytes]], Decoded]] = {
+    "otlp-json": otlp_json.decode,
+    "otlp-proto": otlp.decode,
+    "jaeger-json": jaeger.decode,
+}
+GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+BATCH_BYTES = 32 << 20  # decoded together: some 50,000 spans
+MAX_RECORD = 2 << 30  # of one message: protobuf's own limit
+LOOK = 1 << 16  # bytes that tell a format
+STDIN = "-"
+REMEDY = "TraceLens reads OTLP JSON, OTLP protobuf and Jaeger JSON, plain, gzip or zstd; --input-format says which."
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Spans of some records of one file."""
+
+    spans: pl.DataFrame
+    rejected: dict[str, int]  # spans without a usable id, by reason
+    file: str
+    format: str
+    losses: list[str] = field(default_factory=list)  # records that could not be read, each with its place and why
+
+
+@dataclass(frozen=True, slots=True)
+class _Record:
+    number: int  # from 1
+    offset: int  # of its first byte in the uncompressed file
+    body: bytes
+
+
+def files(source: str | Path) -> list[Path]:
+    """Return the files of a dump in order: a file, those in a folder but hidden ones, or those a pattern finds.
+
+    Raises InputError when there is none.
+    """
+    path = Path(source)
+    if path.is_file() or path.is_fifo():
+        return [path]
+    if path.is_dir():
+        inside = (file for file in path.rglob("*") if file.is_file())
+        found = sorted(
+            file for file in inside if not any(part.startswith(".") for part in file.relative_to(path).parts)
+        )
+        if not found:
+            raise InputError(f"{source}: an empty folder. Name a dump, a store, or a data directory of `tracelens up`.")
+        return found
+    found = sorted(Path(name) for name in glob.glob(str(source), recursive=True) if Path(name).is_file())  # noqa: PTH207  # absolute patterns too
+    if not found:
+        raise InputError(
+            f"{source}: no such file or folder. Name a dump, a store, or a data directory of `tracelens up`."
+        )
+    return found
+
+
+def read(source: str | Path, *, input_format: str | None = None, strict: bool = False) -> Iterator[Batch]:
+    """Yield the spans of a dump, some records at a time.
+
+    source: as `files` takes it, or "-" for standard input. A record that cannot
+    be read is told in `losses` of a batch, and the others are read; with
+    `strict` it ends the reading.
+    Raises InputError naming file, record and byte, when nothing in the dump can be read.
+    """
+    if input_format is not None and input_format not in FORMATS:
+        raise UsageError(f"{input_format!r} is no format. There are {', '.join(FORMATS)}.")
+    names: Sequence[str | Path] = [STDIN] if source == STDIN else files(source)
+    read_some = False
+    errors: list[InputError] = []
+    for name in names:
+        try:
+            for batch in _read_file(name, input_format, strict=strict):
+                read_some |= not batch.losses or not batch.spans.is_empty()
+                yield batch
+        except InputError as error:
+            if strict or len(names) == 1:
+                raise
+            errors.append(error)
+    if errors and not read_some:
+        raise errors[0]
+    for lost in errors:
+        yield Batch(otlp.decode([]).spans, {}, str(source), "", [str(lost)])
+
+
+def sniff(head: bytes) -> str | None:
+    """Return the format that the first bytes of an uncompressed file show; None when none does."""
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if text[:1] in (b"{", b"["):
+        keys = (
+            ("jaeger-json", (b'"traceID"', b'"processes"', b'"data"')),
+            ("otlp-json", (b'"resourceSpans"', b'"resource_spans"', b'"scopeSpans"')),
+        )
+        places = [(at, name) for name, marks in keys for mark in marks if (at := text.find(mark)) >= 0]
+        return min(places)[1] if places else None
+    if head and (head[0] == 0x0A or _delimited(head) is not None):
+        return "otlp-proto"
+    return None
+
+
+def _delimited(head: bytes) -> str | None:
+    """Return how messages follow each other: "varint", "fixed" (4 bytes, big endian), or None for one message."""
+    # The field a message begins with has tag 0x0A; what stands before it is its length.
+    if len(head) > 4 and head[4] == 0x0A and head[0] != 0x0A:
+        return "fixed"
+    length, at = _varint(head, 0)
+    if at and at < len(head) and head[at] == 0x0A and length > 1:
+        inner, inner_at = _varint(head, at + 1)
+        # In one message the first byte is the tag, its length follows: both readings only agree by chance.
+        if inner_at and inner + inner_at - at <= length:
+            return "varint"
+    return None
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    """Return (value, offset behind it); offset 0 when there is no whole varint."""
+    value = shift = 0
+    while at < len(data) and shift < 35:
+        byte = data[at]
+        value |= (byte & 0x7F) << shift
+        at += 1
+        if byte < 0x80:
+            return value, at
+        shift += 7
+    return 0, 0
+
+
+@contextmanager
+def _opened(name: str | Path) -> Iterator[BinaryIO]:
+    """Open a file, or standard input, and undo its compression as it is read."""
+    if name == STDIN:
+        yield _plain(sys.stdin.buffer)
+        return
+    try:
+        with Path(name).open("rb") as file:
+            yield _plain(file)
+    except OSError as error:
+        if isinstance(error, (EOFError, gzip.BadGzipFile)):
+            raise
+        raise InputError(f"{name}: {error.strerror or error}.") from error
+
+
+def _plain(raw: BinaryIO) -> BinaryIO:
+    buffered = io.BufferedReader(cast("io.RawIOBase", raw), LOOK) if not isinstance(raw, io.BufferedReader) else raw
+    head = buffered.peek(4)[:4]
+    if head.startswith(GZIP):
+        return cast("BinaryIO", io.BufferedReader(cast("io.RawIOBase", gzip.GzipFile(fileobj=buffered)), LOOK))
+    if head == ZSTD:
+        reader = zstandard.ZstdDecompressor().stream_reader(buffered, read_across_frames=True)
+        return cast("BinaryIO", io.BufferedReader(cast("io.RawIOBase", reader), LOOK))
+    return cast("BinaryIO", buffered)
+
+
+def _read_file(name: str | Path, input_format: str | None, *, strict: bool) -> Iterator[Batch]:
+    """Yield the batches of one file. Raises InputError when it cannot be read at all."""
+    with _opened(name) as stream:
+        try:
+            head = cast("io.BufferedReader", stream).peek(LOOK)
+            if not head:
+                raise InputError(f"{name}: empty. {REMEDY}")
+            kind = input_format or sniff(head)
+            if kind is None:
+                raise InputError(f"{name}: byte 0: begins with {head[:16]!r}, which is no format of spans. {REMEDY}")
+            yield from _batches(str(name), kind, _records(stream, head, kind), strict=strict)
+        except (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError) as error:
+            raise InputError(
+                f"{name}: the compressed data is cut off or damaged: {error}. Was it copied whole?"
+            ) from error
+
+
+def _batches(name: str, kind: str, records: Iterator[_Record], *, strict: bool) -> Iterator[Batch]:
+    """Yield decoded batches; a record that cannot be decoded is a loss, unless none can."""
+    decoded_any = False
+    losses: list[str] = []
+    pending: list[_Record] = []
+    size = 0
+
+    def flush() -> Batch:
+        nonlocal decoded_any
+        spans, rejected, lost = _decode(name, kind, pending, strict=strict)
+        decoded_any |= len(lost) < len(pending)
+        losses.extend(lost)
+        pending.clear()
+        return Batch(spans, rejected, name, kind, lost)
+
+    try:
+        for record in records:
+            pending.append(record)
+            size += len(record.body)
+            if size >= BATCH_BYTES:
+                yield flush()
+                size = 0
+    except (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError, DecodeError) as error:
+        # What came whole before the damage is answered.
+        if strict or not (pending or decoded_any):
+            raise
+        batch = flush() if pending else Batch(otlp.decode([]).spans, {}, name, kind)
+        yield Batch(batch.spans, batch.rejected, name, kind, [*batch.losses, f"{name}: {error}"])
+    else:
+        if pending:
+            yield flush()
+    if losses and not decoded_any:
+        raise InputError(losses[0] + (f" (and {len(losses) - 1} more)" if len(losses) > 1 else ""))
+
+
+def _decode(
+    name: str, kind: str, records: Sequence[_Record], *, strict: bool
+) -> tuple[pl.DataFrame, dict[str, int], list[str]]:
+    """Return the spans of some records; those that cannot be decoded are told and left out."""
+    left = list(records)
+    losses: list[str] = []
+    while True:
+        try:
+            decoded = DECODERS[kind]([record.body for record in left])
+        except DecodeError as error:
+            record = left.pop(error.record)
+            place = record.offset + max(error.byte, 0)
+            said = f"{name}: record {record.number}, byte {place}: {error.reason}"
+            if strict:
+                raise InputError(said) from error
+            losses.append(said)
+            continue
+        return decoded.spans, decoded.rejected, losses
+
+
+def _records(stream: BinaryIO, head: bytes, kind: str) -> Iterator[_Record]:
+    """Yield the records of a file."""
+    if kind == "otlp-proto":
+        how = _delimited(head)
+        # One message may look delimited by chance: its own bytes decide, where they are at hand.
+        if how is None or (len(head) < LOOK and validate(head).error_byte < 0 and head[0] == 0x0A):
+            yield _Record(1, 0, _all(stream))
+        else:
+            yield from _after_length(stream, how)
+    elif kind == "otlp-json" and _is_lines(head):
+        offset = 0
+        for number, line in enumerate(stream, 1):
+            if line.strip():
+                yield _Record(number, offset, line)
+            offset += len(line)
+    else:
+        yield from _documents(_all(stream))
+
+
+def _all(stream: BinaryIO) -> bytes:
+    data = stream.read(MAX_RECORD + 1)
+    if len(data) > MAX_RECORD:
+        raise DecodeError(
+            f"one record of more than {MAX_RECORD >> 30} GiB. Write one request a line, or with its length."
+        )
+    return data
+
+
+def _after_length(stream: BinaryIO, how: str) -> Iterator[_Record]:
+    """Yield messages that stand behind their length."""
+    offset = number = 0
+    while prefix := stream.read(1 if how == "varint" else 4):
+        number += 1
+        if how == "varint":
+            while prefix[-1] >= 0x80 and len(prefix) < 5 and (more := stream.read(1)):
+                prefix += more
+            length, _ = _varint(prefix, 0)
+        else:
+            length = int.from_bytes(prefix, "big")
+        if length > MAX_RECORD:
+            raise DecodeError(f"record {number}, byte {offset}: a length of {length:,} bytes. Is the file cut?")
+        offset += len(prefix)
+        body = stream.read(length)
+        if len(body) < length or (how == "fixed" and len(prefix) < 4):
+            raise DecodeError(
+                f"record {number}, byte {offset}: {len(body):,} of {length:,} bytes. The file is cut off."
+            )
+        yield _Record(number, offset, body)
+        offset += length
+
+
+def _is_lines(head: bytes) -> bool:
+    """Whether JSON stands one document a line: the first line is a whole object."""
+    first, newline, _ = head.lstrip().partition(b"\n")
+    if not newline:
+        return first[:1] == b"{" and len(head) >= LOOK
+    try:
+        return isinstance(orjson.loads(first), dict)
+    except orjson.JSONDecodeError:
+        # A broken first line is a loss of its own where the second is whole.
+        return first[:1] == b"{" and first.rstrip()[-1:] == b"}"
+
+
+def _documents(data: bytes) -> Iterator[_Record]:
+    """Yield a document, or the documents of an array."""
+    if data.lstrip()[:1] == b"[":
+        try:
+            found = orjson.loads(data)
+        except orjson.JSONDecodeError as error:
+            raise DecodeError(f"record 1, byte {error.pos}: {error.msg}", byte=error.pos) from None
+        for number, document in enumerate(found, 1):
+            yield _Record(number, 0, orjson.dumps(document))
+    else:
+        yield _Record(1, 0, data)

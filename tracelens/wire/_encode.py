@@ -1,0 +1,258 @@
+"""OTLP JSON objects as OTLP protobuf: so that every format is read by one decoder.
+
+Owns the encoding. What spans look like in JSON is `otlp_json`'s and
+`jaeger`'s; everything that is decided about a span (columns, repairs,
+rejections, limits) is decided once, in `otlp`, whichever door it came through.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import struct
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from tracelens.errors import DecodeError
+from tracelens.wire._scan import MAX_DEPTH
+
+Json = Mapping[str, Any]
+MASK = (1 << 64) - 1
+DOUBLES = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": -float("inf")}
+
+
+def varint(number: int) -> bytes:
+    """Return an unsigned number; a negative one as 64 bits of two's complement."""
+    number &= MASK
+    if number < 0x80:
+        return bytes((number,))
+    out = bytearray()
+    while number > 0x7F:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    out.append(number)
+    return bytes(out)
+
+
+def message(field: int, body: bytes) -> bytes:
+    """Return a length-delimited field."""
+    return varint(field << 3 | 2) + varint(len(body)) + body
+
+
+def number(field: int, value: int) -> bytes:
+    """Return a varint field; nothing for 0, as protobuf does."""
+    return varint(field << 3) + varint(value) if value else b""
+
+
+def fixed64(field: int, value: int) -> bytes:
+    return varint(field << 3 | 1) + struct.pack("<Q", value & MASK) if value else b""
+
+
+def text(field: int, value: Any) -> bytes:
+    """Return a string field; what JSON has instead of a string is written as text."""
+    if not value:
+        return b""
+    return message(field, (value if isinstance(value, str) else str(value)).encode())
+
+
+def get(json: Json, camel: str, snake: str) -> Any:
+    """Return a field by its JSON name, or by its name in the protobuf file."""
+    found = json.get(camel)
+    return json.get(snake) if found is None else found
+
+
+def whole(value: Any, what: str) -> int:
+    """Return an integer that JSON may hold as a number or as text; absent is 0. Raises DecodeError."""
+    if value is None or value == "":
+        return 0
+    try:
+        return int(value)
+    except (TypeError, ValueError, OverflowError):
+        raise DecodeError(f"{what} is {value!r:.60}, and should be a whole number") from None
+
+
+def listed(value: Any, what: str) -> list[Json]:
+    """Return a list of objects; absent is empty. Raises DecodeError."""
+    if value is None:
+        return []
+    if not isinstance(value, list) or not all(isinstance(item, Mapping) for item in value):
+        raise DecodeError(f"{what} should be a list of objects")
+    return value
+
+
+def identifier(value: Any) -> bytes:
+    """Return an id that JSON has in hexadecimal, or against the specification in base64; anything else is no id."""
+    if not isinstance(value, str):
+        return b""
+    try:
+        return bytes.fromhex(value)
+    except ValueError:
+        pass
+    try:
+        return base64.b64decode(value, validate=True)
+    except binascii.Error:
+        return b""
+
+
+class Encoder:
+    """Writes spans; remembers attributes it has written, for most come again and again."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str, Any], bytes] = {}
+
+    def key_values(self, field: int, attributes: Any) -> bytes:
+        """Return attributes as repeated fields of their owner."""
+        return b"".join([self._key_value(field, pair) for pair in listed(attributes, "attributes")])
+
+    def _key_value(self, field: int, pair: Json) -> bytes:
+        value = pair.get("value")
+        if isinstance(value, Mapping) and len(value) == 1:
+            ((kind, inner),) = value.items()
+            if isinstance(inner, (str, int, float)) and not isinstance(inner, float):
+                key = (f"{field}{kind}{type(inner).__name__}", str(pair.get("key", "")), inner)
+                found = self._known.get(key)
+                if found is None:
+                    found = self._written(field, pair)
+                    if len(self._known) < 100_000:  # ids never come again: do not keep them for ever
+                        self._known[key] = found
+                return found
+        return self._written(field, pair)
+
+    def _written(self, field: int, pair: Json) -> bytes:
+        body = text(1, pair.get("key"))
+        if isinstance(pair.get("value"), Mapping):
+            body += message(2, self._any_value(pair["value"], 0))
+        return message(field, body)
+
+    def _any_value(self, value: Json, depth: int) -> bytes:
+        """Return an AnyValue's body; one of none of the kinds is empty."""
+        if depth > MAX_DEPTH // 2:
+            raise DecodeError(f"an attribute is nested more than {depth} deep")
+        for kind, inner in value.items():
+            if inner is None:
+                continue
+            if kind in ("stringValue", "string_value"):
+                return message(1, str(inner).encode())
+            if kind in ("boolValue", "bool_value"):
+                return varint(2 << 3) + varint(int(inner is True or inner == "true"))
+            if kind in ("intValue", "int_value"):
+                return varint(3 << 3) + varint(whole(inner, "an intValue"))
+            if kind in ("doubleValue", "double_value"):
+                return varint(4 << 3 | 1) + struct.pack("<d", _double(inner))
+            if kind in ("arrayValue", "array_value"):
+                return message(5, self._array(inner, depth))
+            if kind in ("kvlistValue", "kvlist_value"):
+                return message(6, self._pairs(inner, depth))
+            if kind in ("bytesValue", "bytes_value"):
+                return message(7, _base64(inner))
+        return b""
+
+    def _array(self, inner: Any, depth: int) -> bytes:
+        values = listed(inner.get("values") if isinstance(inner, Mapping) else inner, "arrayValue.values")
+        return b"".join([message(1, self._any_value(value, depth + 1)) for value in values])
+
+    def _pairs(self, inner: Any, depth: int) -> bytes:
+        pairs = listed(inner.get("values") if isinstance(inner, Mapping) else inner, "kvlistValue.values")
+        written = []
+        for pair in pairs:
+            body = text(1, pair.get("key"))
+            if isinstance(pair.get("value"), Mapping):
+                body += message(2, self._any_value(pair["value"], depth + 1))
+            written.append(message(1, body))
+        return b"".join(written)
+
+    def span(self, json: Json) -> bytes:
+        """Return a Span's body."""
+        status = json.get("status")
+        parts = [
+            message(1, identifier(get(json, "traceId", "trace_id"))),
+            message(2, identifier(get(json, "spanId", "span_id"))),
+            text(3, get(json, "traceState", "trace_state")),
+            message(4, identifier(parent)) if (parent := get(json, "parentSpanId", "parent_span_id")) else b"",
+            text(5, json.get("name")),
+            number(6, _enum(json.get("kind"), KINDS, "kind")),
+            fixed64(7, whole(get(json, "startTimeUnixNano", "start_time_unix_nano"), "startTimeUnixNano")),
+            fixed64(8, whole(get(json, "endTimeUnixNano", "end_time_unix_nano"), "endTimeUnixNano")),
+            self.key_values(9, json.get("attributes")),
+            number(
+                10, whole(get(json, "droppedAttributesCount", "dropped_attributes_count"), "droppedAttributesCount")
+            ),
+            *(message(11, self._event(event)) for event in listed(json.get("events"), "events")),
+            number(12, whole(get(json, "droppedEventsCount", "dropped_events_count"), "droppedEventsCount")),
+            *(message(13, self._link(link)) for link in listed(json.get("links"), "links")),
+            number(14, whole(get(json, "droppedLinksCount", "dropped_links_count"), "droppedLinksCount")),
+            message(15, _status(status)) if isinstance(status, Mapping) else b"",
+            _flags(16, json.get("flags")),
+        ]
+        return b"".join(parts)
+
+    def _event(self, json: Json) -> bytes:
+        return (
+            fixed64(1, whole(get(json, "timeUnixNano", "time_unix_nano"), "timeUnixNano"))
+            + text(2, json.get("name"))
+            + self.key_values(3, json.get("attributes"))
+            + number(
+                4, whole(get(json, "droppedAttributesCount", "dropped_attributes_count"), "droppedAttributesCount")
+            )
+        )
+
+    def _link(self, json: Json) -> bytes:
+        return (
+            message(1, identifier(get(json, "traceId", "trace_id")))
+            + message(2, identifier(get(json, "spanId", "span_id")))
+            + text(3, get(json, "traceState", "trace_state"))
+            + self.key_values(4, json.get("attributes"))
+            + number(
+                5, whole(get(json, "droppedAttributesCount", "dropped_attributes_count"), "droppedAttributesCount")
+            )
+            + _flags(6, json.get("flags"))
+        )
+
+    def resource_spans(self, resource: Any, scopes: Iterable[tuple[Json, Iterable[Json]]]) -> bytes:
+        """Return a field of the request: a resource, and its spans by scope."""
+        body = message(1, self.key_values(1, resource.get("attributes"))) if isinstance(resource, Mapping) else b""
+        for scope, spans in scopes:
+            inner = (
+                text(1, scope.get("name")) + text(2, scope.get("version")) + self.key_values(3, scope.get("attributes"))
+            )
+            of_scope = message(1, inner) + b"".join([message(2, self.span(span)) for span in spans])
+            body += message(2, of_scope)
+        return message(1, body)
+
+
+KINDS = {
+    f"SPAN_KIND_{name}": n
+    for n, name in enumerate(("UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER"))
+}
+STATUSES = {"STATUS_CODE_UNSET": 0, "STATUS_CODE_OK": 1, "STATUS_CODE_ERROR": 2}
+
+
+def _enum(value: Any, names: Mapping[str, int], what: str) -> int:
+    if isinstance(value, str) and value in names:
+        return names[value]
+    return whole(value, what)
+
+
+def _status(json: Json) -> bytes:
+    return text(2, json.get("message")) + number(3, _enum(json.get("code"), STATUSES, "status.code"))
+
+
+def _flags(field: int, value: Any) -> bytes:
+    flags = whole(value, "flags") & 0xFFFFFFFF
+    return varint(field << 3 | 5) + struct.pack("<I", flags) if flags else b""
+
+
+def _double(value: Any) -> float:
+    if isinstance(value, str) and value in DOUBLES:
+        return DOUBLES[value]
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise DecodeError(f"a doubleValue is {value!r:.60}, and should be a number") from None
+
+
+def _base64(value: Any) -> bytes:
+    try:
+        return base64.b64decode(value)
+    except (TypeError, ValueError):
+        raise DecodeError(f"a bytesValue is {value!r:.60}, and should be base64") from None
