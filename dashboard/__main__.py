@@ -96,6 +96,7 @@ def serve(source: str, listening: socket.socket) -> None:
     import uvicorn
 
     from dashboard.server import application
+    from tracelens.compiling import compile_all
 
     config = uvicorn.Config(
         application(host, port),
@@ -105,6 +106,8 @@ def serve(source: str, listening: socket.socket) -> None:
     )
     shown = f"[{host}]" if ":" in host else host
     print(f"dashboard  http://{shown}:{port}", flush=True)
+    # Beside serving: after an installation it takes a while, and later next to nothing.
+    threading.Thread(target=compile_all, daemon=True, name="compile").start()
     uvicorn.Server(config).run(sockets=[listening])
 
 

@@ -101,9 +101,10 @@ def overview(lens: Lens, question: Question) -> Overview:
     summary = lens.summary(question)
     series = lens.series(question, None, POINTS)
     start, end = bounds(question, routes.source)
+    last = routes.source.end_unix_nano
     parts = series.rows.partition_by("service", "route", as_dict=True, maintain_order=True)
-    courses = {key: course(rows, start, end, POINTS) for key, rows in parts.items()}
-    nothing = course(series.rows.head(0), start, end, POINTS)
+    courses = {key: course(rows, start, end, POINTS, last) for key, rows in parts.items()}
+    nothing = course(series.rows.head(0), start, end, POINTS, last)
     return Overview(
         summary=summary.rows.row(0, named=True),
         course=courses.pop((None, None), nothing),
@@ -145,7 +146,7 @@ def route(lens: Lens, question: Question, key: Route) -> RoutePage:
     return RoutePage(
         row=row,
         grid=lens.heatmap(question, key, *GRID),
-        course=course(series, start, end, points),
+        course=course(series, start, end, points, answer.source.end_unix_nano),
         tail=lens.slow_tail(question, key),
         slow=slow(lens, question, key, row["calls"] if row else 0),
         source=answer.source,
@@ -193,21 +194,30 @@ def to_box(box: tuple[int, int, int, int]) -> Box:
     return Box(start_nano=start, end_nano=end, low_nano=low, high_nano=high)
 
 
-def course(series: pl.DataFrame, start: int, end: int, points: int) -> Course:
-    """Return SERIES rows of one route with the stretches that have no row filled in."""
+def course(series: pl.DataFrame, start: int, end: int, points: int, last: int | None) -> Course:
+    """Return SERIES rows of one route with the stretches that have no row filled in.
+
+    last: where the data ends. A stretch that reaches beyond it has no
+    percentiles yet: those of its first few calls would look like a change.
+    """
     width = max((end - start) // points, 1)
     starts = [start + at * width for at in range(points)]
     full = pl.DataFrame({"bucket_start_unix_nano": starts}, schema={"bucket_start_unix_nano": pl.Int64}).join(
         series, on="bucket_start_unix_nano", how="left", validate="1:1", maintain_order="left"
+    )
+    whole = pl.col("bucket_start_unix_nano") + width <= (last or 0) + 1
+    known = full.select(
+        pl.when(whole | (pl.col("bucket_start_unix_nano") == start)).then(f"{name}_nano").alias(name)
+        for name in ("p50", "p90", "p99")
     )
     return Course(
         starts=starts,
         width_nano=width,
         calls=full["calls"].fill_null(0).to_list(),
         errors=full["errors"].fill_null(0).to_list(),
-        p50=full["p50_nano"].to_list(),
-        p90=full["p90_nano"].to_list(),
-        p99=full["p99_nano"].to_list(),
+        p50=known["p50"].to_list(),
+        p90=known["p90"].to_list(),
+        p99=known["p99"].to_list(),
     )
 
 

@@ -47,6 +47,17 @@ def test_a_stretch_without_a_call_is_unknown_and_not_zero(lens: Lens) -> None:
     assert course.p99[-2] is not None
 
 
+def test_a_stretch_that_is_not_over_has_no_percentiles_yet(lens: Lens) -> None:
+    reach = lens.now_range()
+    assert reach is not None
+    length = reach[1] - reach[0]
+    beyond = Question(start_nano=reach[0], end_nano=reach[1] + length // 200)
+    course = queries.overview(lens, beyond).course
+    assert course.calls[-1] > 0
+    assert course.p99[-1] is None
+    assert course.p99[-2] is not None
+
+
 def test_earlier_data_is_unknown_when_the_data_begins_within_the_window_before(lens: Lens) -> None:
     assert queries.earlier(lens, EVERYTHING) is None
     reach = lens.now_range()
