@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 import orjson
 import polars as pl
@@ -41,6 +41,7 @@ BATCH_BYTES = 32 << 20  # decoded together: some 50,000 spans
 MAX_RECORD = 2 << 30  # of one message: protobuf's own limit
 LOOK = 1 << 16  # bytes that tell a format
 STDIN = "-"
+DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError)
 REMEDY = "TraceLens reads OTLP JSON, OTLP protobuf and Jaeger JSON, plain, gzip or zstd; --input-format says which."
 
 
@@ -166,20 +167,62 @@ def _opened(name: str | Path) -> Iterator[BinaryIO]:
         with Path(name).open("rb") as file:
             yield _plain(file)
     except OSError as error:
-        if isinstance(error, (EOFError, gzip.BadGzipFile)):
+        if isinstance(error, gzip.BadGzipFile):
             raise
         raise InputError(f"{name}: {error.strerror or error}.") from error
 
 
 def _plain(raw: BinaryIO) -> BinaryIO:
-    buffered = io.BufferedReader(cast("io.RawIOBase", raw), LOOK) if not isinstance(raw, io.BufferedReader) else raw
+    """Return a stream of a file's bytes, its compression undone; `peek` shows LOOK of them, where there are so many."""
+    buffered = io.BufferedReader(_Filled(raw), LOOK)
     head = buffered.peek(4)[:4]
     if head.startswith(GZIP):
-        return cast("BinaryIO", io.BufferedReader(cast("io.RawIOBase", gzip.GzipFile(fileobj=buffered)), LOOK))
-    if head == ZSTD:
-        reader = zstandard.ZstdDecompressor().stream_reader(buffered, read_across_frames=True)
-        return cast("BinaryIO", io.BufferedReader(cast("io.RawIOBase", reader), LOOK))
-    return cast("BinaryIO", buffered)
+        packed: Any = gzip.GzipFile(fileobj=buffered)
+    elif head == ZSTD:
+        packed = _Zstd(buffered)
+    else:
+        return buffered
+    return io.BufferedReader(_Filled(packed), LOOK)
+
+
+class _Filled(io.RawIOBase):
+    """A stream that gives all that was asked for, unless it ends: pipes and compressed parts give less."""
+
+    def __init__(self, raw: Any) -> None:
+        self._raw = raw
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        filled = 0
+        view = memoryview(buffer)
+        while filled < len(view) and (part := self._raw.read(len(view) - filled)):
+            view[filled : filled + len(part)] = part
+            filled += len(part)
+        return filled
+
+
+class _Zstd:
+    """Zstandard frames one after another; zstandard's own reader takes a frame cut off for a whole one."""
+
+    def __init__(self, raw: BinaryIO) -> None:
+        self._raw, self._frame, self._begun = raw, zstandard.ZstdDecompressor().decompressobj(), False
+
+    def read(self, _size: int = -1) -> bytes:
+        """Return some bytes, none at the end. Raises EOFError when the last frame is cut off."""
+        while True:
+            packed = self._frame.unused_data if self._frame.eof else b""
+            if self._frame.eof:
+                self._frame, self._begun = zstandard.ZstdDecompressor().decompressobj(), False
+            packed = packed or self._raw.read(LOOK)
+            if not packed:
+                if self._begun:
+                    raise EOFError("the last frame has no end")
+                return b""
+            self._begun = True
+            if found := self._frame.decompress(packed):
+                return found
 
 
 def _read_file(name: str | Path, input_format: str | None, *, strict: bool) -> Iterator[Batch]:
@@ -193,45 +236,51 @@ def _read_file(name: str | Path, input_format: str | None, *, strict: bool) -> I
             if kind is None:
                 raise InputError(f"{name}: byte 0: begins with {head[:16]!r}, which is no format of spans. {REMEDY}")
             yield from _batches(str(name), kind, _records(stream, head, kind), strict=strict)
-        except (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError) as error:
-            raise InputError(
-                f"{name}: the compressed data is cut off or damaged: {error}. Was it copied whole?"
-            ) from error
+        except DAMAGED as error:
+            raise InputError(f"{name}: {_cut(error)}") from error
 
 
 def _batches(name: str, kind: str, records: Iterator[_Record], *, strict: bool) -> Iterator[Batch]:
     """Yield decoded batches; a record that cannot be decoded is a loss, unless none can."""
     decoded_any = False
-    losses: list[str] = []
+    losses: list[str] = []  # not yet told: until something is decoded, all of it may be unreadable
+    for chunk in _chunks(records, losses, name, strict=strict):
+        spans, rejected, lost = _decode(name, kind, chunk, strict=strict)
+        losses.extend(lost)
+        decoded_any |= len(lost) < len(chunk)
+        if decoded_any:
+            yield Batch(spans, rejected, name, kind, losses[:])
+            losses.clear()
+    if losses and not decoded_any:
+        raise InputError(losses[0] + (f" (and {len(losses) - 1} more)" if len(losses) > 1 else ""))
+    if losses:
+        yield Batch(otlp.decode([]).spans, {}, name, kind, losses)
+
+
+def _chunks(records: Iterator[_Record], losses: list[str], name: str, *, strict: bool) -> Iterator[list[_Record]]:
+    """Yield records to decode together; what came whole before damage, and then the damage as a loss."""
     pending: list[_Record] = []
     size = 0
-
-    def flush() -> Batch:
-        nonlocal decoded_any
-        spans, rejected, lost = _decode(name, kind, pending, strict=strict)
-        decoded_any |= len(lost) < len(pending)
-        losses.extend(lost)
-        pending.clear()
-        return Batch(spans, rejected, name, kind, lost)
-
     try:
         for record in records:
             pending.append(record)
             size += len(record.body)
             if size >= BATCH_BYTES:
-                yield flush()
-                size = 0
-    except (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError, DecodeError) as error:
-        # What came whole before the damage is answered.
-        if strict or not (pending or decoded_any):
-            raise
-        batch = flush() if pending else Batch(otlp.decode([]).spans, {}, name, kind)
-        yield Batch(batch.spans, batch.rejected, name, kind, [*batch.losses, f"{name}: {error}"])
-    else:
-        if pending:
-            yield flush()
-    if losses and not decoded_any:
-        raise InputError(losses[0] + (f" (and {len(losses) - 1} more)" if len(losses) > 1 else ""))
+                yield pending
+                pending, size = [], 0
+    except (*DAMAGED, DecodeError) as error:
+        if strict:
+            raise InputError(f"{name}: {_cut(error)}") from error
+        losses.append(f"{name}: {_cut(error)}")
+    if pending:
+        yield pending
+
+
+def _cut(error: Exception) -> str:
+    """Return what is wrong with a file that ended, or turned to rubbish, under way."""
+    if isinstance(error, DecodeError):
+        return str(error)
+    return f"the compressed data is cut off or damaged: {error}. Was it copied whole?"
 
 
 def _decode(
@@ -246,7 +295,8 @@ def _decode(
         except DecodeError as error:
             record = left.pop(error.record)
             place = record.offset + max(error.byte, 0)
-            said = f"{name}: record {record.number}, byte {place}: {error.reason}"
+            reason = error.reason.removeprefix(f"request {error.record}, byte {error.byte}: ")
+            said = f"{name}: record {record.number}, byte {place}: {reason}"
             if strict:
                 raise InputError(said) from error
             losses.append(said)

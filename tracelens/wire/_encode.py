@@ -18,6 +18,7 @@ from tracelens.wire._scan import MAX_DEPTH
 
 Json = Mapping[str, Any]
 MASK = (1 << 64) - 1
+UNREADABLE = b"?"  # a parent id that is none: of a wrong length, so that it is marked
 DOUBLES = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": -float("inf")}
 
 
@@ -168,7 +169,9 @@ class Encoder:
             message(1, identifier(get(json, "traceId", "trace_id"))),
             message(2, identifier(get(json, "spanId", "span_id"))),
             text(3, get(json, "traceState", "trace_state")),
-            message(4, identifier(parent)) if (parent := get(json, "parentSpanId", "parent_span_id")) else b"",
+            message(4, identifier(parent) or UNREADABLE)
+            if (parent := get(json, "parentSpanId", "parent_span_id"))
+            else b"",
             text(5, json.get("name")),
             number(6, _enum(json.get("kind"), KINDS, "kind")),
             fixed64(7, whole(get(json, "startTimeUnixNano", "start_time_unix_nano"), "startTimeUnixNano")),

@@ -56,7 +56,8 @@ def request(document: Any, encoder: Encoder) -> bytes:
 
 def _resource_spans(json: Json, encoder: Encoder) -> bytes:
     # "instrumentationLibrarySpans" is what scopeSpans was called before OTLP 0.19.
-    scopes = get(json, "scopeSpans", "scope_spans") or json.get("instrumentationLibrarySpans")
+    scopes = get(json, "scopeSpans", "scope_spans")
+    scopes = json.get("instrumentationLibrarySpans") if scopes is None else scopes
     pairs = []
     for scope_spans in listed(scopes, "scopeSpans"):
         scope = scope_spans.get("scope") or scope_spans.get("instrumentationLibrary")
