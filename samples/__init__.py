@@ -1,1 +1,1 @@
-"""A mini-mesh of real Envoy sidecars, and dumps recorded from it."""
+"""A shop to look at: behind real Envoy sidecars, in one process, and as recorded dumps."""

@@ -1,0 +1,237 @@
+"""A mini-mesh: the shop behind real Envoy sidecars, on loopback.
+
+    python -m samples.mesh --otlp 127.0.0.1:4317 --requests 500 --app-spans
+
+Starts one Envoy a workload and a gateway, serves the shop behind them, sends
+customers, waits until every Envoy has handed its spans over, and stops all it
+started. Prints one JSON document of what was sent. Without --requests and
+--for it runs until SIGTERM or Ctrl-C.
+
+Owns the run. The shop is in `shop`, Envoy's configuration in `envoys`, its
+processes in `sidecars`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import random
+import sys
+import tempfile
+import time
+from collections import Counter
+from contextlib import AsyncExitStack
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from opentelemetry.propagate import extract, inject
+from opentelemetry.trace import Tracer
+
+from samples import load, shop
+from samples.envoys import INBOUND, LOOPBACK, OUTBOUND, PORT, Sidecar, host
+from samples.http1 import Address, Client, Headers, Request, Server
+from samples.sidecars import Envoys, Ledger, envoy_binary, envoy_version, ledger
+from samples.telemetry import Telemetry, answered, calling, reachable, serving
+from tracelens.errors import TracelensError
+
+PROPAGATED = ("traceparent", "tracestate", "x-request-id")
+DRAIN_SECONDS = 15.0
+
+
+@dataclass(slots=True)
+class Errand:
+    """One request that a workload handles, and what it does meanwhile."""
+
+    app: App
+    headers: Headers  # of the request
+    chance: random.Random
+
+    async def work(self, median_ms: float) -> None:
+        await shop.sleep(self.chance, median_ms)
+
+    async def call(self, service: str, method: str, path: str) -> int:
+        """Ask another workload by way of the own sidecar."""
+        app = self.app
+        address = f"{host(service)}:{PORT}"
+        headers = {"host": address, **{name: self.headers[name] for name in PROPAGATED if name in self.headers}}
+        if app.tracer is None:
+            return await app.client.request(app.sidecar(), method, path, headers)
+        with calling(app.tracer, address, method, path) as span:
+            inject(headers)
+            status = await app.client.request(app.sidecar(), method, path, headers)
+            answered(span, status)
+        return status
+
+
+@dataclass(slots=True)
+class App:
+    """A workload's own process, so to say: all of them share ours."""
+
+    service: str
+    client: Client
+    chance: random.Random
+    tracer: Tracer | None = None  # None: the app is not instrumented
+    egress: Address | None = None  # of the own sidecar, once it runs
+
+    def sidecar(self) -> Address:
+        """Return the address of the own sidecar."""
+        if self.egress is None:
+            raise RuntimeError(f"{self.service} calls nobody, or its sidecar does not run")
+        return self.egress
+
+    async def answer(self, request: Request) -> int:
+        """Handle a request, in a span of its own when spans are wanted."""
+        errand = Errand(self, request.headers, self.chance)
+        method, path = request.method, request.path
+        reply = shop.handle(self.service, errand, method, path)
+        if self.tracer is not None:
+            reply = serving(self.tracer, method, path, reply, extract(request.headers))
+        return (await reply).status
+
+
+@dataclass(slots=True)
+class Mesh:
+    """The shop, its sidecars and its customers."""
+
+    envoys: Envoys
+    collector: Address
+    seed: int
+    access_log: Path | None
+    client: Client = field(default_factory=Client)
+    apps: list[App] = field(default_factory=list)
+    statuses: Counter[int] = field(default_factory=Counter)
+    servers: list[Server] = field(default_factory=list)
+
+    async def start(self) -> None:
+        """Start apps and Envoys, callees first; an app's port and an Envoy's are known before they are asked for."""
+        for service, peers in shop.PEERS.items():
+            app = App(service, self.client, random.Random(f"{self.seed} {service}"))
+            place = None
+            if service in shop.APPS:
+                server = Server(app.answer)
+                await server.start(LOOPBACK)
+                self.servers.append(server)
+                self.apps.append(app)
+                place = (LOOPBACK, server.port)
+            envoy = self.envoys.start(
+                Sidecar(
+                    service=service,
+                    collector=self.collector,
+                    app=place,
+                    peers={peer: self.envoys.running[peer].listener(INBOUND) for peer in peers},
+                    access_log=str(self.access_log) if self.access_log and service == shop.GATEWAY else None,
+                )
+            )
+            if peers:
+                app.egress = envoy.listener(OUTBOUND)
+
+    def instrument(self, otlp: str) -> Telemetry:
+        """Let the apps make spans; after the Envoys have started, for exporters have threads and those do not fork."""
+        telemetry = Telemetry(otlp, shop.APPS)
+        for app in self.apps:
+            app.tracer = telemetry.tracer(app.service)
+        return telemetry
+
+    async def visit(self, chance: random.Random) -> None:
+        """Send one customer's request."""
+        chosen, path = shop.visit(chance)
+        gateway = self.envoys.running[shop.GATEWAY].listener(OUTBOUND)
+        headers = {"host": host(shop.GATEWAY), "user-agent": "samples.mesh"}
+        try:
+            status = await self.client.request(gateway, chosen.method, path, headers)
+        except (OSError, asyncio.IncompleteReadError):
+            self.envoys.check()
+            raise
+        self.statuses[status] += 1
+
+    async def drain(self) -> dict[str, Ledger]:
+        """Wait until every Envoy has handed over all spans it made; return what they say."""
+        deadline = time.monotonic() + DRAIN_SECONDS
+        while True:
+            found = {service: ledger(envoy.counters()) for service, envoy in self.envoys.running.items()}
+            if all(each.settled for each in found.values()) or time.monotonic() > deadline:
+                return found
+            await asyncio.sleep(0.1)  # between two looks at other processes
+
+    async def close(self) -> None:
+        """End all connections between apps and sidecars."""
+        self.client.close()
+        for server in self.servers:
+            await server.close()
+
+
+async def run(otlp: str, pace: load.Pace, *, app_spans: bool) -> dict[str, Any]:
+    """Run the mesh; return what was sent. Raises StartError when it cannot start."""
+    collector = reachable(otlp)
+    binary = envoy_binary()
+    stop = load.stopped()
+    async with AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tracelens-mesh-")))
+        envoys = Envoys(folder, binary)
+        stack.callback(envoys.stop)
+        # Endless runs keep no log: it would grow without bound.
+        mesh = Mesh(envoys, collector, pace.seed, None if pace.endless else folder / "gateway.access.jsonl")
+        stack.push_async_callback(mesh.close)
+        await mesh.start()
+        telemetry = mesh.instrument(otlp) if app_spans else None
+        begin = time.monotonic()
+        await load.send(pace, stop, mesh.visit)
+        seconds = time.monotonic() - begin
+        sent = await mesh.drain()
+        made = await asyncio.to_thread(telemetry.close) if telemetry else 0
+        envoys.stop()  # writes the rest of the access log
+        return summary(mesh, sent, made, seconds)
+
+
+def summary(mesh: Mesh, sent: dict[str, Ledger], app_spans: int, seconds: float) -> dict[str, Any]:
+    """Return what was sent, for people and tests."""
+    requests = mesh.statuses.total()
+    envoy_spans = sum(each.sent for each in sent.values())
+    return {
+        "envoy": envoy_version(mesh.envoys.binary),
+        "requests": requests,
+        "seconds": round(seconds, 3),
+        "statuses": {str(status): count for status, count in sorted(mesh.statuses.items())},
+        "traces": requests,  # every app propagates, so a request is a trace
+        "spans": envoy_spans + app_spans,
+        "app_spans": app_spans,
+        "envoy_spans": {service: asdict(each) for service, each in sent.items()},
+        "gateway": routes(mesh.access_log) if mesh.access_log else None,
+    }
+
+
+def routes(access_log: Path) -> dict[str, dict[str, Any]]:
+    """Return count and percentiles in microseconds of each route of an access log: sorted[floor((n-1)q)]."""
+    found: dict[str, list[int]] = {}
+    for line in access_log.read_text().splitlines():
+        entry = json.loads(line)
+        found.setdefault(entry["route"], []).append(entry["total_us"])
+    return {
+        route: {
+            "count": len(times),
+            **{f"p{percent}_us": sorted(times)[(len(times) - 1) * percent // 100] for percent in (50, 90, 99)},
+            "max_us": max(times),
+        }
+        for route, times in sorted(found.items())
+    }
+
+
+def main() -> int:
+    """Run the mesh; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m samples.mesh", description="The shop behind real Envoy sidecars.")
+    load.add_options(parser)
+    parser.add_argument("--app-spans", action="store_true", help="instrument the apps with the OpenTelemetry SDK too")
+    options = parser.parse_args()
+    try:
+        sent = asyncio.run(run(options.otlp, load.pace(options), app_spans=options.app_spans))
+    except TracelensError as error:
+        print(f"samples.mesh: {error}", file=sys.stderr)
+        return error.exit_code
+    print(json.dumps(sent, indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
