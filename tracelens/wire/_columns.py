@@ -15,7 +15,6 @@ from tracelens.wire._scan import Bytes
 from tracelens.wire._views import Views, load, number, put, signed
 
 KINDS = 5  # types a key may have
-LONGEST_SHARED = 1 << 16  # bytes of an attribute that many spans share; a longer one is no column
 
 
 @kernel
@@ -56,13 +55,17 @@ def spread(
     first_bit: NDArray[np.int64],
     valid: NDArray[np.uint8],
     over: NDArray[np.int64],
+    weight: NDArray[np.int64],
+    room: int,
 ) -> int:
     """Write each attribute into its column.
 
     column: by key and type, -1 for none. A column's values begin at
     words[first_word], two words a row for text, one for numbers, one bit for
     booleans; its validity bits at valid[first_bit // 8]. over: receives the
-    attributes that are in no column. Returns how many those are.
+    attributes that are in no column. weight: as in `tally`. room: bytes of text
+    that spans may repeat because they share a resource or scope; what would
+    take more is in no column. Returns how many attributes are in none.
     """
     left = 0
     for i in range(count):
@@ -74,11 +77,14 @@ def spread(
         at = held.at[i]
         length = signed(held.length[i])
         textual = kind in (STRING, JSON)
-        if c < 0 or (textual and length > LONGEST_SHARED and table.owner[key] != OF_SPAN):
+        row = signed(held.row[i])
+        owner = signed(table.owner[key])
+        cost = length * weight[owner, row] if textual and owner != OF_SPAN else 0
+        if c < 0 or cost > room:
             over[left] = i
             left += 1
             continue
-        row = signed(held.row[i])
+        room -= cost
         bit = first_bit[c] + row
         valid[bit >> 3] |= np.uint8(1 << (bit & 7))
         word = first_word[c]

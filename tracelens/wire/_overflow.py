@@ -1,9 +1,9 @@
 """Overflow: one JSON object a span, of the attributes that are no column.
 
 Owns how those of a span, its resource and its scope come together. A resource
-or scope may be shared by all spans of a request, so what it brings must not
-be multiplied without bound: beyond SHARED bytes it is kept at the first of
-its spans only. Nothing is lost, and a hostile resource costs its own size.
+is shared by many spans, so what it brings must not be multiplied without
+bound: where that would take more than there is room for, it is kept at the
+first of its spans only. Nothing is lost, and a hostile resource costs little.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 from tracelens.wire._messages import finite
 from tracelens.wire._rows import BOOL, DOUBLE, DUPLICATE_KEY, INT, JSON, OF_RESOURCE, OF_SCOPE, OF_SPAN, Attributes
 
-SHARED = 1024  # bytes of JSON that each span of a resource repeats
 Fields = dict[str, Any]
 Read = Callable[[int, int], bytes]  # (position, length) of a value -> its bytes, made ones included
 
@@ -63,9 +62,10 @@ class Overflow:
     marks: NDArray[np.int32]  # by owner and row; receives duplicate_key
     name: Callable[[int, int], str]  # (key, kind) -> column name
     read: Read
+    room: int  # bytes of text that spans may repeat because they share a resource or scope
 
-    def fields(self, owner: int) -> Iterator[tuple[int, Fields]]:
-        """Yield (row, its fields) of the spans, resources or scopes that have some, ascending."""
+    def fields(self, owner: int) -> Iterator[tuple[int, bytes]]:
+        """Yield (row, its fields as members of a JSON object) of the spans, resources or scopes that have some."""
         of = self.over[self.owner == owner]
         parts = (self.held.row, self.held.key, self.held.kind, self.held.at, self.held.length)
         entries = zip(*(part[of].tolist() for part in parts), strict=True)
@@ -76,34 +76,38 @@ class Overflow:
                 if name in found:  # keys that became equal when their text was repaired
                     self.marks[owner, row] |= DUPLICATE_KEY
                 found[name] = value(kind, at, length, self.read)
-            yield row, found
+            yield row, orjson.dumps(found)[1:-1]
 
     def texts(self) -> Iterator[tuple[NDArray[np.int64], bytes]]:
         """Yield (spans, the overflow of each of them); every span that has some comes once."""
-        shared: dict[int, dict[int, Fields]] = {OF_RESOURCE: {}, OF_SCOPE: {}}
-        alone: dict[int, Fields] = {}  # by span: what would be too much for all
+        shared: dict[int, dict[int, bytes]] = {OF_RESOURCE: {}, OF_SCOPE: {}}
+        alone: dict[int, list[bytes]] = {}  # by span: what would be too much for all
         sharing = np.zeros(len(self.resource), np.bool_)
+        room = self.room
         for owner, rows in ((OF_RESOURCE, self.resource), (OF_SCOPE, self.scope)):
-            for row, fields in self.fields(owner):
-                first, last = np.searchsorted(rows, [row, row + 1])  # spans of one owner stand together
-                if len(orjson.dumps(fields)) > SHARED:
-                    alone.setdefault(int(first), {}).update(fields)
+            for row, text in self.fields(owner):
+                first, last = np.searchsorted(rows, [row, row + 1]).tolist()  # spans of one owner stand together
+                if len(text) * (last - first) > room:
+                    alone.setdefault(first, []).append(text)
                 else:
-                    shared[owner][row] = fields
+                    room -= len(text) * (last - first)
+                    shared[owner][row] = text
                     sharing[first:last] = True
 
-        def common(span: int) -> Fields:
+        def joined(span: int, *more: bytes) -> bytes:
+            """Return one object of the members that are a span's."""
             resource, scope = int(self.resource[span]), int(self.scope[span])
-            return shared[OF_RESOURCE].get(resource, {}) | shared[OF_SCOPE].get(scope, {})
+            members = (shared[OF_RESOURCE].get(resource), shared[OF_SCOPE].get(scope), *alone.pop(span, ()), *more)
+            return b"{" + b",".join(text for text in members if text) + b"}"
 
-        for span, fields in self.fields(OF_SPAN):
-            yield np.array([span]), orjson.dumps(common(span) | alone.pop(span, {}) | fields)
+        for span, text in self.fields(OF_SPAN):
+            yield np.array([span]), joined(span, text)
             sharing[span] = False
-        for span, fields in alone.items():
-            yield np.array([span]), orjson.dumps(common(span) | fields)
+        for span in list(alone):
+            yield np.array([span]), joined(span)
             sharing[span] = False
         left = np.flatnonzero(sharing)
         # A scope belongs to one resource: spans of one scope have the same overflow.
         for spans in np.split(left, np.flatnonzero(np.diff(self.scope[left])) + 1):
             if len(spans):
-                yield spans, orjson.dumps(common(int(spans[0])))
+                yield spans, joined(int(spans[0]))

@@ -1,8 +1,8 @@
 """OTLP protobuf: bytes of ExportTraceServiceRequest become spans.
 
 Owns the way from bytes to a frame. Checking them is left to `_scan`, reading
-them to `_rows` and `_columns`, names of columns to `_naming`, arrays, events
-and links to `_messages`, what fits no column to `_overflow`, and the repair of
+them to `_read` and `_columns`, names of columns to `_naming`, arrays, events
+and links to `_made`, what fits no column to `_overflow`, and the repair of
 single spans to `tracelens.repair`.
 
 The text of a frame is not copied out of the requests: its columns are Arrow
@@ -15,10 +15,9 @@ repaired and marked, where the runtime refuses the request.
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -28,50 +27,22 @@ from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from tracelens import repair
 from tracelens.errors import DecodeError
-from tracelens.spans import MARK, REJECTIONS, SPANS, concat
-from tracelens.wire import _columns, _messages, _rows, _scan
-from tracelens.wire._made import LONGEST, Made, Placed
+from tracelens.spans import SPANS, concat
+from tracelens.wire import _columns
+from tracelens.wire._chunk import Chunk, marks, read
+from tracelens.wire._made import LONGEST, Made, Placed, count_keys, made_of_scopes, made_of_spans
 from tracelens.wire._naming import SERVICE, Column, choose, name_of
 from tracelens.wire._overflow import Overflow
-from tracelens.wire._rows import (
-    BAD_MESSAGE,
-    BAD_NAME,
-    BAD_STATE,
-    BAD_TEXT,
-    BAD_VERSION,
-    BOOL,
-    DOUBLE,
-    HAS_EVENTS,
-    HAS_LINKS,
-    INT,
-    JSON,
-    OF_RESOURCE,
-    OF_SCOPE,
-    OF_SPAN,
-    STRING,
-    Attributes,
-    Keys,
-    Rows,
-)
+from tracelens.wire._rows import BOOL, DOUBLE, INT, OF_RESOURCE, OF_SCOPE, OF_SPAN
 from tracelens.wire._scan import Bytes
-from tracelens.wire._views import PADDING, Views
+from tracelens.wire._views import Views
 from tracelens.wire.decoded import Decoded
 
 CHUNK = 128 << 20  # bytes decoded together: JSON may be 11 times longer, and Arrow's views reach 2 GiB
-
-
-class Chunk(NamedTuple):
-    """Some requests, read but not yet columns."""
-
-    raw: bytes
-    buffer: Bytes  # the same
-    rows: Rows
-    held: Attributes
-    keys: Keys
-    counts: tuple[int, int, int]  # spans, resources, scopes: by owner
-    attributes: int
-    distinct: int  # keys
-    per_body: NDArray[np.int64]  # spans of each request
+# Text that spans share by their resource is stored once in a frame, but once a span in a file. A mesh's requests
+# need less than their own size, a large resource and tiny spans 16 times it; what needs more is kept at one span.
+SHARED_TIMES = 32
+SHARED_LEAST = 64 << 20  # bytes that are always allowed
 
 
 def decode(bodies: Sequence[bytes], received_unix_nano: Sequence[int] | None = None) -> Decoded:
@@ -111,26 +82,6 @@ def chunks(bodies: Sequence[bytes]) -> Iterator[tuple[int, int]]:
         yield first, len(bodies)
 
 
-def read(bodies: Sequence[bytes], first: int) -> tuple[Chunk, dict[str, int]]:
-    """Check and read some requests; first: the number of the first one, for errors."""
-    raw = b"".join([*bodies, bytes(PADDING)])
-    buffer = np.frombuffer(raw, np.uint8)
-    offsets = np.zeros(len(bodies) + 1, np.int64)
-    np.cumsum([len(body) for body in bodies], out=offsets[1:])
-    spans, bad_trace, bad_span, attributes, body, byte, reason = _scan.scan_all(buffer, offsets)
-    if body >= 0:
-        said = f"request {first + body}, byte {byte}: {_scan.REASONS[reason]}. Is this OTLP protobuf, and all of it?"
-        raise DecodeError(said, record=first + body, byte=byte)
-    rows = _rows.rows(spans - bad_trace - bad_span)
-    held = _rows.attributes(attributes)
-    keys = _rows.keys(attributes)
-    per_body = np.zeros(len(bodies), np.int64)
-    seed = int.from_bytes(os.urandom(4), "little") % (2**31 - 3) + 2
-    *counts, attributes, distinct = _rows.read(buffer, offsets, rows, held, keys, seed, per_body)
-    chunk = Chunk(raw, buffer, rows, held, keys, (counts[0], counts[1], counts[2]), attributes, distinct, per_body)
-    return chunk, dict(zip(REJECTIONS, (bad_trace, bad_span), strict=True))
-
-
 def frame_of(chunk: Chunk, names: dict[str, str]) -> pl.DataFrame:
     """Return the spans of a chunk; names: see `_naming.choose`."""
     made = Made()
@@ -159,108 +110,6 @@ def frame_of(chunk: Chunk, names: dict[str, str]) -> pl.DataFrame:
 def no_text(rows: int) -> pl.Series:
     """Return a text column of nulls."""
     return pl.Series([None], dtype=pl.String).new_from_index(0, rows)
-
-
-def marks(chunk: Chunk) -> NDArray[np.int32]:
-    """Return the marks of each span: its own and those of its resource and scope."""
-    rows = chunk.rows
-    n = chunk.counts[OF_SPAN]
-    of_span, of_resource, of_scope = rows.marks
-    found: NDArray[np.int32] = of_span[:n] | of_resource[rows.resource[:n]] | of_scope[rows.scope[:n]]
-    return found
-
-
-# -- text that has to be made, before columns are written
-
-
-def count_keys(chunk: Chunk, made: Made) -> NDArray[np.int64]:
-    """Return the spans by key and type; make the text of attributes that are JSON or no UTF-8."""
-    rows, held = chunk.rows, chunk.held
-    spans = chunk.counts[OF_SPAN]
-    weight = np.zeros((3, spans + 1), np.int64)
-    for owner, of in ((OF_RESOURCE, rows.resource), (OF_SCOPE, rows.scope)):
-        weight[owner, : chunk.counts[owner]] = np.bincount(of[:spans], minlength=chunk.counts[owner])
-    totals = np.zeros(chunk.distinct * _columns.KINDS, np.int64)
-    bad, structured = _columns.tally(held, chunk.attributes, chunk.keys, weight, totals)
-    kinds = held.kind[: chunk.attributes]
-    if bad:
-        for i in np.flatnonzero(kinds == BAD_TEXT).tolist():
-            text = repaired(chunk.raw, int(held.at[i]), int(held.length[i]))
-            held.kind[i], held.at[i], held.length[i] = STRING, -1 - made.add(text), len(text)
-            rows.marks[chunk.keys.owner[held.key[i]], held.row[i]] |= MARK["bad_utf8"]
-    if structured:
-        known: dict[bytes, tuple[int, int, bool]] = {}  # many spans have the same array
-        for i in np.flatnonzero(kinds == JSON).tolist():
-            at = int(held.at[i])
-            raw = chunk.raw[at : at + int(held.length[i])]
-            if raw not in known:
-                text, mended = _messages.key_value(raw)
-                known[raw] = made.add(text), len(text), mended
-            place, length, mended = known[raw]
-            held.at[i], held.length[i] = -1 - place, length
-            if mended:
-                rows.marks[chunk.keys.owner[held.key[i]], held.row[i]] |= MARK["bad_utf8"]
-    return totals
-
-
-def repaired(raw: bytes, at: int, length: int) -> bytes:
-    """Return text that is UTF-8: each bad sequence becomes U+FFFD."""
-    return raw[at : at + length].decode(errors="replace").encode()
-
-
-def viewed(chunk: Chunk, views: Views, row: int) -> bytes:
-    """Return the bytes that a view shows."""
-    first, second = int(views[2 * row]), int(views[2 * row + 1])
-    length = first & 0xFFFFFFFF
-    if length <= 12:
-        return ((first >> 32) | (second << 32)).to_bytes(12, "little")[:length]
-    at = second >> 32
-    return chunk.raw[at : at + length]
-
-
-def mended(chunk: Chunk, made: Made, views: Views, row: int, into: Placed) -> None:
-    """Repair the text of one row."""
-    text = viewed(chunk, views, row).decode(errors="replace").encode()
-    into.add(row, made.add(text), len(text))
-
-
-def made_of_spans(chunk: Chunk, made: Made) -> dict[str, Placed]:
-    """Make the text of spans that is JSON or no UTF-8; by column."""
-    rows = chunk.rows
-    texts = {BAD_NAME: ("name", rows.name), BAD_STATE: ("trace_state", rows.trace_state)}
-    texts[BAD_MESSAGE] = ("status_message", rows.message)
-    placed = {name: Placed() for name in ("events", "links", "name", "trace_state", "status_message")}
-    for row in np.flatnonzero(rows.slow[: chunk.counts[OF_SPAN]]).tolist():
-        slow = int(rows.slow[row])
-        for bit, (name, views) in texts.items():
-            if slow & bit:
-                mended(chunk, made, views, row, placed[name])
-                rows.marks[OF_SPAN, row] |= MARK["bad_utf8"]
-        if slow & (HAS_EVENTS | HAS_LINKS):
-            at = int(rows.at[row])
-            events, links, bad = _messages.events_and_links(chunk.raw[at : at + int(rows.length[row])])
-            for name, text in (("events", events), ("links", links)):
-                if text is not None:
-                    placed[name].add(row, made.add(text), len(text))
-            if bad:
-                rows.marks[OF_SPAN, row] |= MARK["bad_utf8"]
-    return placed
-
-
-def made_of_scopes(chunk: Chunk, made: Made) -> dict[str, Placed]:
-    """Repair names and versions of scopes; by column."""
-    rows = chunk.rows
-    placed = {"scope_name": Placed(), "scope_version": Placed()}
-    for row in np.flatnonzero(rows.scope_slow[: chunk.counts[OF_SCOPE]]).tolist():
-        if rows.scope_slow[row] & BAD_NAME:
-            mended(chunk, made, rows.scope_name, row, placed["scope_name"])
-        if rows.scope_slow[row] & BAD_VERSION:
-            mended(chunk, made, rows.scope_version, row, placed["scope_version"])
-        rows.marks[OF_SCOPE, row] |= MARK["bad_utf8"]
-    return placed
-
-
-# -- columns
 
 
 def text_series(views: Views, rows: int, buffers: Sequence[Any], valid: Any = None, kind: Any = None) -> pl.Series:
@@ -330,7 +179,19 @@ def attribute_columns(
     valid = np.zeros(first_bit[-1] // 8, np.uint8)
     over = np.empty(chunk.attributes, np.int64)
     left = _columns.spread(
-        chunk.buffer, texts, chunk.held, chunk.attributes, chunk.keys, place, first_word, words, first_bit, valid, over
+        chunk.buffer,
+        texts,
+        chunk.held,
+        chunk.attributes,
+        chunk.keys,
+        place,
+        first_word,
+        words,
+        first_bit,
+        valid,
+        over,
+        chunk.weight,
+        SHARED_LEAST + SHARED_TIMES * len(chunk.raw),
     )
     found: list[dict[str, pl.Series]] = [{}, {}, {}]
     buffers = [pa.py_buffer(chunk.raw), pa.py_buffer(texts)]
@@ -368,6 +229,7 @@ def overflow(chunk: Chunk, over: NDArray[np.int64], texts: Bytes) -> pl.Series:
         chunk.rows.marks,
         lambda key, kind: name_of(chunk.raw, chunk.keys, key, kind),
         value,
+        (SHARED_LEAST + SHARED_TIMES * len(chunk.raw)) // 4,
     )
     for spans, text in rest.texts():
         at = made.add(text)

@@ -1,0 +1,68 @@
+"""Chunks: some requests, checked and read, that become one frame.
+
+Owns what is kept between reading bytes and writing columns.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracelens.errors import DecodeError
+from tracelens.spans import REJECTIONS
+from tracelens.wire import _read, _rows, _scan
+from tracelens.wire._rows import OF_RESOURCE, OF_SCOPE, OF_SPAN, Attributes, Keys, Rows
+from tracelens.wire._scan import Bytes
+from tracelens.wire._views import PADDING
+
+
+class Chunk(NamedTuple):
+    """Some requests, read but not yet columns."""
+
+    raw: bytes
+    buffer: Bytes  # the same
+    rows: Rows
+    held: Attributes
+    keys: Keys
+    counts: tuple[int, int, int]  # spans, resources, scopes: by owner
+    attributes: int
+    distinct: int  # keys
+    per_body: NDArray[np.int64]  # spans of each request
+    weight: NDArray[np.int64]  # by owner and row: spans that share it
+
+
+def read(bodies: Sequence[bytes], first: int) -> tuple[Chunk, dict[str, int]]:
+    """Check and read some requests; first: the number of the first one, for errors."""
+    raw = b"".join([*bodies, bytes(PADDING)])
+    buffer = np.frombuffer(raw, np.uint8)
+    offsets = np.zeros(len(bodies) + 1, np.int64)
+    np.cumsum([len(body) for body in bodies], out=offsets[1:])
+    spans, bad_trace, bad_span, attributes, body, byte, reason = _scan.scan_all(buffer, offsets)
+    if body >= 0:
+        said = f"request {first + body}, byte {byte}: {_scan.REASONS[reason]}. Is this OTLP protobuf, and all of it?"
+        raise DecodeError(said, record=first + body, byte=byte)
+    rows = _rows.rows(spans - bad_trace - bad_span)
+    held = _rows.attributes(attributes)
+    keys = _rows.keys(attributes)
+    per_body = np.zeros(len(bodies), np.int64)
+    seed = int.from_bytes(os.urandom(4), "little") % (2**31 - 3) + 2
+    spans, resources, scopes, attributes, distinct = _read.read(buffer, offsets, rows, held, keys, seed, per_body)
+    counts = (spans, resources, scopes)
+    weight = np.zeros((3, spans + 1), np.int64)
+    for owner, of in ((OF_RESOURCE, rows.resource), (OF_SCOPE, rows.scope)):
+        weight[owner, : counts[owner]] = np.bincount(of[:spans], minlength=counts[owner])
+    chunk = Chunk(raw, buffer, rows, held, keys, counts, attributes, distinct, per_body, weight)
+    return chunk, dict(zip(REJECTIONS, (bad_trace, bad_span), strict=True))
+
+
+def marks(chunk: Chunk) -> NDArray[np.int32]:
+    """Return the marks of each span: its own and those of its resource and scope."""
+    rows = chunk.rows
+    n = chunk.counts[OF_SPAN]
+    of_span, of_resource, of_scope = rows.marks
+    found: NDArray[np.int32] = of_span[:n] | of_resource[rows.resource[:n]] | of_scope[rows.scope[:n]]
+    return found
