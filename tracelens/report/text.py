@@ -19,6 +19,7 @@ from tracelens.report.units import count, duration, instant, percent
 Column = tuple[str, str, Callable[[Any], str]]
 
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+LEAST_SHARE = 0.005  # of a band: what is less is counted, not shown
 WIDE = 10_000  # a pipe has no width: nothing is cut
 
 
@@ -44,9 +45,10 @@ ROUTES: Sequence[Column] = (
     ("exemplar_trace_id", "trace at p99", hexadecimal),
 )
 PROFILE: Sequence[Column] = (
-    ("path", "call path", lambda path: "  " * (len(path) - 1) + plain(path[-1])),
+    ("label", "call path", plain),
     ("layer", "layer", plain),
-    ("share", "share", percent),
+    ("below", "with calls", percent),
+    ("share", "itself", percent),
     ("mean_nano", "mean", duration),
     ("max_nano", "max", duration),
     ("traces", "traces", count),
@@ -71,7 +73,7 @@ TRACES: Sequence[Column] = (
     ("errors", "errors", count),
     ("complete", "complete", lambda complete: "yes" if complete else "no"),
 )
-LEFT = {"service", "route", "path", "layer", "operation", "trace_id", "exemplar_trace_id", "start_unix_nano", "span"}
+LEFT = {"service", "route", "label", "layer", "operation", "trace_id", "exemplar_trace_id", "start_unix_nano", "span"}
 
 
 def answer(found: Answer, columns: Sequence[Column], out: TextIO, *, empty: str) -> None:
@@ -91,11 +93,38 @@ def profile(found: Answer, out: TextIO, *, empty: str) -> None:
         console.print(Text(empty))
     for band in found.rows["band"].unique(maintain_order=True):
         of_band = found.rows.filter(pl.col("band") == band)
-        calls, total = of_band["entries"][0], of_band["exclusive_nano"].sum()
+        calls, total = of_band["entries"][0], int(of_band["exclusive_nano"].sum())
         head = f"band {band} %: {count(calls)} calls, mean {duration(total / calls)}"
         console.print(Text(head, style="bold"))
-        console.print(_table(of_band, PROFILE))
+        shown = _tree(of_band, total)
+        console.print(_table(shown, PROFILE))
+        if hidden := len(of_band) - len(shown):
+            console.print(Text(f"  and {hidden} nodes below {percent(LEAST_SHARE)}", style="dim"))
     console.print(Text(footer(found.source), style="dim"))
+
+
+def _tree(band: pl.DataFrame, total: int) -> pl.DataFrame:
+    """Return the nodes of a band that matter, parents first, the heaviest of siblings first."""
+    rows = {row["node"]: row for row in band.iter_rows(named=True)}
+    below: dict[int | None, list[int]] = {}
+    for node, row in rows.items():
+        if total == 0 or row["inclusive_nano"] >= LEAST_SHARE * total:
+            below.setdefault(row["parent"] if row["parent"] in rows else None, []).append(node)
+    order: list[int] = []
+    stack = _heaviest_last(rows, below.get(None, []))
+    while stack:
+        node = stack.pop()
+        order.append(node)
+        stack.extend(_heaviest_last(rows, below.get(node, [])))
+    shown = [rows[node] for node in order]
+    return pl.DataFrame(shown, schema=band.schema).with_columns(
+        label=pl.Series(["  " * (len(row["path"]) - 1) + plain(row["path"][-1]) for row in shown], dtype=pl.String),
+        below=pl.col("inclusive_nano") / max(total, 1),
+    )
+
+
+def _heaviest_last(rows: dict[int, dict[str, Any]], nodes: list[int]) -> list[int]:
+    return sorted(nodes, key=lambda node: (rows[node]["inclusive_nano"], rows[node]["path"]))
 
 
 def trace(found: TraceAnswer, out: TextIO) -> None:
