@@ -1,6 +1,6 @@
 """Record dumps of the mesh: the same spans as OTLP JSON lines and as Jaeger JSON.
 
-    python -m samples.record --to samples/dumps --requests 110
+    python -m samples.record --to samples/dumps --requests 112
 
 Runs `samples.mesh` with instrumented apps against a receiver of its own.
 Times are cut to whole microseconds, which is all that Jaeger's format holds
@@ -183,8 +183,8 @@ def main() -> int:
     """Record; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m samples.record", description="Record dumps of the mesh.")
     parser.add_argument("--to", type=Path, default=Path(__file__).parent / "dumps", help="folder to write to")
-    parser.add_argument("--requests", type=int, default=110)
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--requests", type=int, default=112)
+    parser.add_argument("--seed", type=int, default=4)
     options = parser.parse_args()
     for path in record(options.to, options.requests, options.seed):
         print(f"{path}  {path.stat().st_size:,} bytes")

@@ -33,7 +33,7 @@ PEERS: dict[str, tuple[str, ...]] = {  # who calls whom; callees first, as they 
 APPS = tuple(name for name in PEERS if name != GATEWAY)  # the gateway is a proxy only
 
 FLAKY = 4  # one answer in so many is 503
-LEDGER_LOCKED = 20  # one entry in so many waits for the lock; 5 %, so that it is the p99 and not the p90
+LEDGER_LOCKED = 16  # one entry in so many waits for the lock; 6 %, so that it is the p99 and not the p90
 LOCK_MS = 220.0
 RETRIES = 2  # by the sidecar, after the first attempt
 RETRY_AFTER_MS = 15
@@ -178,10 +178,10 @@ class Visit:
 
 
 VISITS = (
-    Visit("GET", "/", 30),
-    Visit("GET", "/product/{id}", 35),
+    Visit("GET", "/", 25),
+    Visit("GET", "/product/{id}", 30),
     Visit("GET", "/cart/{id}", 15),
-    Visit("POST", "/checkout", 20),
+    Visit("POST", "/checkout", 30),
 )
 
 
