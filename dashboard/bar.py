@@ -18,6 +18,18 @@ from tracelens.lens import Lens
 NAMES = {"overview": "Overview", "route": "Route", "critical-path": "Critical path", "trace": "Trace"}
 EXAMPLE = "service=cart status=error duration>200ms attr.user_agent~curl"
 
+KEYS = """
+| key | does |
+| --- | --- |
+| `/` | to the filter |
+| `j` `k`, arrows | next, previous row; to a node below, above, beside |
+| `Enter` | open, zoom, choose |
+| `[` `]` | fold, unfold; zoom out, in |
+| `p` | only the critical path of a trace |
+| arrows on the heatmap | move the box; with Shift, its far corner |
+| `Esc` | drop the box, the zoom |
+"""
+
 
 def draw(name: str, now_state: State) -> None:
     """Draw the bar of a page."""
@@ -29,6 +41,8 @@ def draw(name: str, now_state: State) -> None:
             st.page_link(
                 target, label=f"**{label}**" if other == name else label, query_params=_carried(now_state, name, other)
             )
+        with st.popover("", icon=":material/keyboard:", type="tertiary", help="keys"):
+            st.markdown(KEYS)
     with st.container(key="ask", horizontal=True, vertical_alignment="center", gap="small"):
         _window(now_state, lens)
         _where(now_state)

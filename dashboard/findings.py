@@ -37,7 +37,7 @@ class Finding:
 def finding(page: Page, shown: Overview, before: Routes | None) -> Finding:
     """Return the sentence for an overview."""
     rows = [row for row in shown.routes if row["p99_nano"] is not None and row["calls"] >= LEAST_CALLS]
-    return _risen(page, rows, before or {}) or _failing(rows) or _tail(page, rows) or _calm(shown)
+    return _risen(page, rows, before or {}) or _failing(shown, rows) or _tail(page, rows) or _calm(shown)
 
 
 def _name(row: Mapping[str, Any]) -> Run:
@@ -74,7 +74,7 @@ def _risen(page: Page, rows: list[dict[str, Any]], before: Routes) -> Finding | 
     return Finding(runs + _cause(page, row) + _see(row), "warn")
 
 
-def _failing(rows: list[dict[str, Any]]) -> Finding | None:
+def _failing(shown: Overview, rows: list[dict[str, Any]]) -> Finding | None:
     failing = [row for row in rows if row["error_rate"] >= FAILING and row["errors"] >= LEAST_ERRORS]
     if not failing:
         return None
@@ -90,6 +90,8 @@ def _failing(rows: list[dict[str, Any]]) -> Finding | None:
         runs.append(
             run(f" {more} other route{'s' * (more != 1)} fail{'s' * (more == 1)} more than {percent(FAILING)}.")
         )
+    if not shown.summary["errors"]:
+        runs.append(run(" Callers recovered: no trace failed as a whole."))
     return Finding(runs + _see(row), "bad")
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, tzinfo
+from functools import cached_property
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -21,6 +22,7 @@ from dashboard.clock import Moment
 from dashboard.components.headline import Run, run
 from dashboard.format import clock as clock_time
 from dashboard.format import compact, count
+from dashboard.palette import service_colors
 from dashboard.state import State
 from tracelens.errors import UsageError
 from tracelens.lens import Lens, Method, Question, SourceInfo
@@ -31,7 +33,7 @@ LIVE_SHARE = 10  # a live page computes for a tenth of the time at most
 PAGES_KEY = "pages"  # in the session: the pages by name, to go to
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Page:
     """One page while it is drawn."""
 
@@ -56,6 +58,14 @@ class Page:
     def ask_about(self, question: Question, query: str, *arguments: Any) -> Any:
         """The same of another question."""
         return cache.answer(query, self.source, self.moment.version, question, *arguments)
+
+    @cached_property
+    def colors(self) -> dict[str, str]:
+        """The colour of each service of the window, filtered or not."""
+        return service_colors(self.ask_about(replace(self.question, where=()), "services"))
+
+    def color(self, service: str) -> str:
+        return self.colors.get(service) or service_colors([service])[service]
 
     @property
     def params(self) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Colours: one for each service, the same on every page and in every run.
+"""Colours: one for each service, the same on every page.
 
 Owns the service colours only; percentiles, selection and errors have theirs in
 the components' style sheet. No hue of a service comes near those.
@@ -38,11 +38,26 @@ SERVICES = (
 )
 
 
-def service_color(name: str) -> str:
-    """Return the colour of a service, `#rrggbb`, by a hash of its name."""
-    return SERVICES[crc32(name.encode()) % len(SERVICES)]
+SEED = 1_930  # of the hash: with it the usual names (gateway, frontend, cart, db, …) are far apart
+
+
+def own_color(name: str) -> int:
+    """Return the place in SERVICES that a name's hash points to."""
+    return crc32(name.encode(), SEED) % len(SERVICES)
 
 
 def service_colors(names: Iterable[str]) -> dict[str, str]:
-    """Return the colour of each service."""
-    return {name: service_color(name) for name in names}
+    """Return the colour of each service, `#rrggbb`, by a hash of its name.
+
+    Of two that share one, the later in the alphabet takes the next that is
+    free, so that neighbours can be told apart; more services than colours share.
+    """
+    taken: set[int] = set()
+    colors: dict[str, str] = {}
+    for name in sorted(set(names)):
+        place = own_color(name)
+        while place in taken and len(taken) < len(SERVICES):
+            place = (place + 1) % len(SERVICES)
+        taken.add(place)
+        colors[name] = SERVICES[place]
+    return colors

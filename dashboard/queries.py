@@ -178,6 +178,11 @@ def routes(lens: Lens, question: Question) -> Answer:
     return lens.routes(question)
 
 
+def services(lens: Lens, question: Question) -> list[str]:
+    """Return the names of the services that have calls."""
+    return lens.routes(question).rows["service"].unique().sort().to_list()
+
+
 def traces(lens: Lens, question: Question) -> Answer:
     """Return the slowest traces."""
     return lens.traces(question, slowest=12)
@@ -230,6 +235,7 @@ QUERIES: dict[str, Callable[..., Any]] = {
     "exemplars": exemplars,
     "paths": paths,
     "routes": routes,
+    "services": services,
     "traces": traces,
     "trace": trace,
 }

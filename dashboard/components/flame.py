@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dashboard.components import mount
-from dashboard.palette import service_colors
 from dashboard.queries import PathNode
 
 
@@ -14,6 +13,7 @@ def flame(
     nodes: Sequence[PathNode],
     entries: int,
     *,
+    colors: Mapping[str, str],
     zoom: str,
     key: str,
     title: str,
@@ -22,7 +22,8 @@ def flame(
 ) -> str | None:
     """Draw the nodes; return the key of the one zoomed to since the last run.
 
-    nodes: the root first, parents before their children. zoom: key of the node to fill the width with.
+    nodes: the root first, parents before their children. colors: of each
+    service. zoom: key of the node to fill the width with.
     """
     data: dict[str, Any] = {
         "title": title,
@@ -30,7 +31,7 @@ def flame(
         "label": label,
         "zoom": zoom,
         "entries": entries,
-        "colors": service_colors({node.service for node in nodes if node.service}),
+        "colors": dict(colors),
         "nodes": {
             "key": [node.key for node in nodes],
             "parent": [node.parent for node in nodes],

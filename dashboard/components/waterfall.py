@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import polars as pl
 
 from dashboard.components import mount
-from dashboard.palette import service_colors
 from tracelens.lens import TraceAnswer
 
 
 def waterfall(
     answer: TraceAnswer,
     *,
+    colors: Mapping[str, str],
     chosen: str | None,
     only: bool,
     key: str,
@@ -21,13 +22,12 @@ def waterfall(
 ) -> tuple[str | None, bool | None]:
     """Draw a trace; return the span chosen and the switch of "critical only", each None when untouched.
 
-    chosen: span id in hexadecimal. Times go over as nanoseconds from the
+    colors: of each service. chosen: span id in hexadecimal. Times go over as nanoseconds from the
     trace's start: a browser's numbers hold no more than 2**53.
     """
     rows, sections = answer.rows, answer.sections
     begin, last = rows.select(pl.col("start_unix_nano").min(), pl.col("end_unix_nano").max()).row(0)
     ids = [value.hex() for value in rows["span_id"]]
-    colors = service_colors(rows["service"].unique())
     data: dict[str, Any] = {
         "trace": rows["trace_id"][0].hex(),
         "label": label,
@@ -35,7 +35,7 @@ def waterfall(
         "end": max(last - begin, 1),
         "only": only,
         "chosen": ids.index(chosen) if chosen in ids else -1,
-        "colors": colors,
+        "colors": dict(colors),
         "shares": shares(rows, colors),
         "spans": {
             "id": ids,
@@ -60,7 +60,7 @@ def waterfall(
     return said.span, said.only
 
 
-def shares(rows: pl.DataFrame, colors: dict[str, str]) -> list[dict[str, Any]]:
+def shares(rows: pl.DataFrame, colors: Mapping[str, str]) -> list[dict[str, Any]]:
     """Return the time on the critical path by service, most first."""
     summed = (
         rows.lazy()

@@ -11,7 +11,6 @@ from dashboard.components.headline import Run, headline, run
 from dashboard.components.table import Column, Row, table
 from dashboard.format import count, duration, layer_name, percent
 from dashboard.page import Page
-from dashboard.palette import service_color
 from dashboard.picker import scope_picker
 from dashboard.queries import BANDS, PathNode, Paths
 from dashboard.views import empty
@@ -55,6 +54,7 @@ def draw(page: Page) -> None:
     zoomed = flame(
         shown.nodes,
         shown.entries,
+        colors={node.service: page.color(node.service) for node in shown.nodes if node.service},
         zoom=page.state.page.get("zoom", ""),
         key="flame",
         title="Time on the critical path",
@@ -64,7 +64,7 @@ def draw(page: Page) -> None:
     if zoomed is not None:
         state.write(zoom=zoomed if zoomed != shown.nodes[0].key else None)
         st.rerun(scope="fragment")
-    _heaviest(shown)
+    _heaviest(page, shown)
 
 
 def _band(band: str) -> None:
@@ -104,13 +104,13 @@ def heaviest(nodes: list[PathNode]) -> list[PathNode]:
     return sorted(nodes, key=lambda node: (-node.exclusive_nano, node.key))
 
 
-def _heaviest(shown: Paths) -> None:
+def _heaviest(page: Page, shown: Paths) -> None:
     total = sum(node.exclusive_nano for node in shown.nodes) or 1
     rows = [
         Row(
             id=node.key,
             cells=[
-                {"color": service_color(node.service), "strong": node.service, "light": node.operation},
+                {"color": page.color(node.service), "strong": node.service, "light": node.operation},
                 layer_name(node.layer),
                 {"share": node.exclusive_nano / total},
                 percent(node.exclusive_nano / total),

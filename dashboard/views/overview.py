@@ -13,7 +13,6 @@ from dashboard.components.tiles import Tile, tiles
 from dashboard.findings import finding
 from dashboard.format import Tone, calls_per_second, change, count, duration, percent, points, split
 from dashboard.page import Page
-from dashboard.palette import service_color
 from dashboard.queries import Overview
 from dashboard.state import ALL, CUSTOM, WINDOWS
 from dashboard.views import empty
@@ -46,7 +45,7 @@ def draw(page: Page) -> None:
     tiles(_tiles(page, shown, before), key="tiles")
     said = table(
         _columns(page),
-        [_row(at, row, shown, before) for at, row in enumerate(shown.routes[:MOST_ROUTES])],
+        [_row(page, at, row, shown, before) for at, row in enumerate(shown.routes[:MOST_ROUTES])],
         key="routes",
         label="Routes by impact",
         foot=_foot(shown),
@@ -118,7 +117,7 @@ def _columns(page: Page) -> list[Column]:
     ]
 
 
-def _row(at: int, row: Mapping[str, Any], shown: Overview, before: Earlier | None) -> Row:
+def _row(page: Page, at: int, row: Mapping[str, Any], shown: Overview, before: Earlier | None) -> Row:
     key = (row["service"], row["route"])
     then = before[1].get(key) if before else None
     changed = change(row["p99_nano"], then["p99_nano"]) if then else None
@@ -128,7 +127,7 @@ def _row(at: int, row: Mapping[str, Any], shown: Overview, before: Earlier | Non
     return Row(
         id=str(at),
         cells=[
-            {"color": service_color(row["service"]), "strong": row["service"], "light": row["route"]},
+            {"color": page.color(row["service"]), "strong": row["service"], "light": row["route"]},
             calls_per_second(row["calls"], shown.length_nano),
             count(row["calls"]),
             {"text": percent(wrong) if wrong else "–", "tone": "bad" if wrong >= 0.01 else "muted"},

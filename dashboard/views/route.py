@@ -15,7 +15,6 @@ from dashboard.components.heatmap import heatmap
 from dashboard.components.table import Column, Row, table
 from dashboard.format import calls_per_second, count, duration, layer_suffix, percent, whole_percent
 from dashboard.page import Page
-from dashboard.palette import service_color
 from dashboard.picker import route_picker
 from dashboard.queries import RoutePage, Slow
 from dashboard.views import empty
@@ -24,6 +23,7 @@ from tracelens.lens import Answer, Box
 STATUS = {"error": "error", "timed_out": "timeout"}  # attributes that the filter knows as a status
 REASONS = 6  # shown before they are summed up
 ATTRIBUTES = 12
+STANDS_OUT = 0.3  # of the difference: enough to be named as the reason
 
 
 def draw(page: Page) -> None:
@@ -103,13 +103,12 @@ def _sentence(slow: Slow, contrast: pl.DataFrame, *, chosen: bool) -> list[Run]:
         run(duration(why.difference_nano), strong=True),
         run(" more than the typical call. "),
     ]
-    if top.difference_nano > 0:
-        runs += [
-            run(whole_percent(top.share), strong=True),
-            run(" of that is one operation: "),
-            run(f"{top.service} {top.operation}{layer_suffix(top.layer)}", strong=True),
-            run(". "),
-        ]
+    name = run(f"{top.service} {top.operation}{layer_suffix(top.layer)}", strong=True)
+    if top.share >= STANDS_OUT:
+        runs += [run(whole_percent(top.share), strong=True), run(" of that is one operation: "), name, run(". ")]
+    elif top.difference_nano > 0:
+        runs += [run("No single operation stands out; the most, "), run(whole_percent(top.share)), run(", is "), name]
+        runs.append(run(". "))
     return runs + _shared(contrast, chosen=chosen)
 
 
@@ -236,7 +235,7 @@ def _reasons(page: Page, key: tuple[str, str], slow: Slow) -> None:
             id=str(at),
             cells=[
                 {
-                    "color": service_color(one.service),
+                    "color": page.color(one.service),
                     "strong": one.service,
                     "light": f"{one.operation}{layer_suffix(one.layer)}",
                 },

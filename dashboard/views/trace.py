@@ -14,9 +14,9 @@ from dashboard.components.table import Column, Row, table
 from dashboard.components.waterfall import waterfall
 from dashboard.format import count, duration, layer_name, percent
 from dashboard.page import Page
-from dashboard.palette import service_color
+from dashboard.palette import service_colors
 from dashboard.views import empty
-from tracelens.lens import Answer, TraceAnswer
+from tracelens.lens import Answer, Method, TraceAnswer
 
 MARKS = {
     "orphan": "its parent never arrived",
@@ -48,12 +48,14 @@ def draw(page: Page) -> None:
     link = headline(
         [run(rows["service"][0], strong=True), run(f" {rows['operation'][0]}")],
         key="head",
-        status=pages.status(page, answer.source, page.ask("routes").method),
+        status=pages.status(page, answer.source, Method()),
         sub=_sub(page, answer),
     )
     pages.follow(page, link)
     span, only = waterfall(
         answer,
+        # Not the window's: a linked trace opens without reading anything but itself.
+        colors=service_colors(rows["service"].unique()),
         chosen=page.state.page.get("span"),
         only=page.state.page.get("only") == "1",
         key="waterfall",
@@ -142,7 +144,7 @@ def _choice(page: Page, row: dict[str, Any]) -> Row:
     return Row(
         id=row["trace_id"].hex(),
         cells=[
-            {"color": service_color(row["service"]), "strong": row["service"], "light": row["route"] or ""},
+            {"color": page.color(row["service"]), "strong": row["service"], "light": row["route"] or ""},
             row["trace_id"].hex()[-16:],
             page.clock(row["start_unix_nano"], milliseconds=True),
             count(row["spans"]),

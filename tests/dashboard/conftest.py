@@ -40,10 +40,15 @@ def shop_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def dashboard(source: Path, *options: str) -> Iterator[str]:
-    """Run the dashboard on a free port until the block ends; the value is its URL."""
-    command = [sys.executable, "-m", "dashboard", "--source", str(source), "--address", "127.0.0.1:0", *options]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"TZ": "UTC"})
+def dashboard(source: Path, *, installed: Path | None = None) -> Iterator[str]:
+    """Run the dashboard on a free port until the block ends; the value is its URL.
+
+    installed: a folder with an installed wheel to run instead of the source tree.
+    """
+    python = [sys.executable, "-P"] if installed else [sys.executable]
+    environment = os.environ | {"TZ": "UTC"} | ({"PYTHONPATH": str(installed)} if installed else {})
+    command = [*python, "-m", "dashboard", "--source", str(source), "--address", "127.0.0.1:0"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, cwd=installed)
     try:
         assert process.stdout is not None
         # It listens before it says where: a request waits until it is served.
@@ -71,6 +76,20 @@ def browser() -> Iterator[Browser]:
         started.close()
 
 
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the built wheel installed, without its dependencies."""
+    folder = tmp_path_factory.mktemp("wheel")
+    root = Path(__file__).parents[2]
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(root)]
+    subprocess.run(build, check=True, capture_output=True)
+    (wheel,) = folder.glob("*.whl")
+    target = folder / "installed"
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(target), str(wheel)]
+    subprocess.run(pip, check=True, capture_output=True)
+    return target
+
+
 @dataclass
 class Watched:
     """What a browser should not have seen."""
@@ -89,14 +108,14 @@ class Watched:
 
 
 Open = Callable[..., Page]
-Serve = Callable[[Path], str]
+Serve = Callable[..., str]
 
 
 @pytest.fixture
 def serve() -> Iterator[Serve]:
     """Run a dashboard over a source of the test's own; it ends after the pages that show it are closed."""
     with ExitStack() as running:
-        yield lambda source: running.enter_context(dashboard(source))
+        yield lambda source, **options: running.enter_context(dashboard(source, **options))
 
 
 @pytest.fixture

@@ -229,6 +229,14 @@ def test_the_components_write_durations_as_the_command_line_does(visit: Open, na
     assert written == duration(nano)
 
 
+@pytest.mark.slow
+def test_the_installed_wheel_draws_the_same(visit: Open, serve: Serve, shop_store: Path, installed: Path) -> None:
+    """Not only the source tree: files that the wheel lacks would be missing here."""
+    base = serve(shop_store, installed=installed)
+    for path, key in zip(PAGES, ("routes", "heatmap", "flame", "waterfall"), strict=True):
+        component(visit(path, base=base), key)
+
+
 HOSTILE = "<img/src=x/onerror=window.owned=1>"
 
 

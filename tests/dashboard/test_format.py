@@ -7,7 +7,7 @@ from datetime import UTC, timedelta, timezone
 import pytest
 
 from dashboard.format import calls_per_second, change, clock, compact, layer_suffix, points, split, whole_percent
-from dashboard.palette import SERVICES, service_color
+from dashboard.palette import SERVICES, service_colors
 
 MS = 1_000_000
 
@@ -76,8 +76,20 @@ def test_small_words() -> None:
     assert [whole_percent(share) for share in (0.996, -0.001, -0.25)] == ["100 %", "0 %", "-25 %"]
 
 
-def test_a_service_has_one_colour_everywhere() -> None:
-    """The hash is stable: these do not change with Python's seed."""
-    assert service_color("cart") == service_color("cart")
-    assert {service_color(name) for name in ("cart", "frontend", "db", "日本", "")} <= set(SERVICES)
-    assert len(set(SERVICES)) == len(SERVICES)
+def test_a_service_has_one_colour_by_its_name() -> None:
+    """The hash is stable: these do not change with Python's seed, nor with the order of arrival."""
+    names = ["cart", "frontend", "db", "日本", ""]
+    assert service_colors(names) == service_colors(reversed(names))
+    assert service_colors(["cart"]) == {"cart": "#86BD7B"}
+
+
+def test_two_services_of_one_window_have_two_colours() -> None:
+    """The hashes of service-96 and cart point to the same one."""
+    assert service_colors(["service-96"])["service-96"] == service_colors(["cart"])["cart"]
+    both = service_colors(["service-96", "cart"])
+    assert both["service-96"] != both["cart"] == service_colors(["cart"])["cart"]
+
+
+def test_more_services_than_colours_share_them() -> None:
+    names = [f"service-{number}" for number in range(100)]
+    assert set(service_colors(names).values()) == set(SERVICES)

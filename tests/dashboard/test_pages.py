@@ -198,6 +198,24 @@ def test_a_window_of_ones_own(shop_store: Path, monkeypatch: pytest.MonkeyPatch)
     assert len(app.get("date_time_input")) == 2
 
 
+def test_a_dump_stands_still_and_is_shown_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is finished has nothing to be live about, however old it is."""
+    attributes = [{"key": "http.request.method", "value": {"stringValue": "GET"}}]
+    span = {"traceId": "a" * 32, "spanId": "b" * 16, "name": "GET", "kind": 2, "attributes": attributes}
+    span |= {"startTimeUnixNano": "1700000000000000000", "endTimeUnixNano": "1700000000005000000"}
+    resource = {"attributes": [{"key": "service.name", "value": {"stringValue": "web"}}]}
+    request = {"resourceSpans": [{"resource": resource, "scopeSpans": [{"spans": [span]}]}]}
+    dump = tmp_path / "spans.jsonl"
+    dump.write_text(json.dumps(request) + "\n")
+    app = run(dump, monkeypatch)
+    shown = drawn(app)
+    assert app.selectbox(key="window").value == "all"
+    assert not app.toggle
+    assert shown["head"]["status"]["state"] == "still"
+    assert [row["cells"][0]["strong"] for row in shown["routes"]["rows"]] == ["web"]
+    assert "22:13:20" in words(shown["head"]["status"]["runs"])
+
+
 def test_a_source_that_is_not_there_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shown = drawn(run(tmp_path / "nowhere", monkeypatch))
     assert words(shown["head"]["title"]) == "This cannot be read"

@@ -97,19 +97,11 @@ print(json.dumps([[str(root), [c.name for c in m.components]] for root, m in fou
 
 
 @pytest.mark.process
-@pytest.mark.slow
-def test_streamlit_finds_the_components_of_an_installed_wheel(tmp_path: Path) -> None:
+def test_streamlit_finds_the_components_of_an_installed_wheel(installed: Path) -> None:
     """The manifest lies where Streamlit looks, and the assets beside it."""
-    root = Path(__file__).parents[2]
-    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(root)]
-    subprocess.run(build, check=True, capture_output=True)
-    (wheel,) = tmp_path.glob("*.whl")
-    installed = tmp_path / "installed"
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(installed), str(wheel)]
-    subprocess.run(pip, check=True, capture_output=True)
     environment = os.environ | {"PYTHONPATH": str(installed)}
     scan = [sys.executable, "-P", "-c", SCAN]
-    said = subprocess.run(scan, check=True, capture_output=True, text=True, env=environment, cwd=tmp_path).stdout
+    said = subprocess.run(scan, check=True, capture_output=True, text=True, env=environment, cwd=installed).stdout
     found = dict(json.loads(said.strip().splitlines()[-1]))
     names = found[str(installed / "tracelens")]
     assert sorted(names) == ["flame", "headline", "heatmap", "table", "tiles", "waterfall"]

@@ -61,7 +61,7 @@ class Table {
     ]);
     this.root.replaceChildren(
       ...(data.title ? [panelHead(data.title, data.note)] : []),
-      element('div', { class: 'grid-scroll' }, [table]),
+      ...(data.rows.length ? [element('div', { class: 'grid-scroll' }, [table])] : []),
       ...(data.rows.length ? [] : [element('p', { class: 'nothing', text: data.nothing ?? 'Nothing to show.' })]),
       ...(data.foot ? [element('p', { class: 'foot', text: data.foot })] : []),
     );
