@@ -22,6 +22,7 @@ BAND_NAMES = {
     "50-90": "50–90 %",
     "90-99": "90–99 %",
     "99-100": "slowest 1 %",
+    "90-100": "slowest 10 %",  # what the route page compares when there are few calls
 }
 HEAVIEST = 12  # rows of the table; the flame's twin has all
 
@@ -34,8 +35,7 @@ def draw(page: Page) -> None:
         return
     band = page.state.page.get("band", "all")
     if band not in BANDS:
-        # The route page links to the band it compares, which may be wider than those here.
-        band = "90-99" if band == "90-100" else "all"
+        band = "all"
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         key = scope_picker(page, known.rows, everything="all routes, whole traces")
         _band(band)
@@ -63,7 +63,7 @@ def draw(page: Page) -> None:
     )
     if zoomed is not None:
         state.write(zoom=zoomed if zoomed != shown.nodes[0].key else None)
-        st.rerun(scope="fragment")
+        st.rerun()
     _heaviest(page, shown)
 
 
@@ -71,7 +71,7 @@ def _band(band: str) -> None:
     st.session_state["band"] = band
     st.segmented_control(
         "band",
-        list(BANDS),
+        [name for name in BANDS if name != "90-100" or band == name],
         format_func=BAND_NAMES.__getitem__,
         key="band",
         label_visibility="collapsed",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from math import log
 from typing import Any
@@ -45,7 +46,7 @@ def draw(page: Page) -> None:
     tiles(_tiles(page, shown, before), key="tiles")
     said = table(
         _columns(page),
-        [_row(page, at, row, shown, before) for at, row in enumerate(shown.routes[:MOST_ROUTES])],
+        [_row(page, row, shown, before) for row in shown.routes[:MOST_ROUTES]],
         key="routes",
         label="Routes by impact",
         foot=_foot(shown),
@@ -54,9 +55,8 @@ def draw(page: Page) -> None:
         wide=True,
     )
     if said.open is not None:
-        chosen = shown.routes[int(said.open)] if said.open.isdigit() else None
-        if chosen is not None:
-            pages.go("route", page.params | {"service": chosen["service"], "route": chosen["route"]})
+        service, route = json.loads(said.open)
+        pages.go("route", page.params | {"service": service, "route": route})
 
 
 def _against(page: Page, before: Earlier | None) -> str:
@@ -117,7 +117,7 @@ def _columns(page: Page) -> list[Column]:
     ]
 
 
-def _row(page: Page, at: int, row: Mapping[str, Any], shown: Overview, before: Earlier | None) -> Row:
+def _row(page: Page, row: Mapping[str, Any], shown: Overview, before: Earlier | None) -> Row:
     key = (row["service"], row["route"])
     then = before[1].get(key) if before else None
     changed = change(row["p99_nano"], then["p99_nano"]) if then else None
@@ -125,7 +125,7 @@ def _row(page: Page, at: int, row: Mapping[str, Any], shown: Overview, before: E
     course = shown.courses.get(key)
     low, high = _scale(shown)
     return Row(
-        id=str(at),
+        id=json.dumps(key),  # not its place: live data reorders rows under the pointer
         cells=[
             {"color": page.color(row["service"]), "strong": row["service"], "light": row["route"]},
             calls_per_second(row["calls"], shown.length_nano),

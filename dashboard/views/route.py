@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -62,7 +63,7 @@ def draw(page: Page) -> None:
         )
         if changed:
             state.write(service=key[0], route=key[1], box=state.box_text(chosen) if chosen else None)
-            st.rerun(scope="fragment")
+            st.rerun()
         _contrast(page, key, contrast, chosen=drawn is not None)
     with right:
         _reasons(page, key, shown.slow)
@@ -155,7 +156,7 @@ def _contrast(page: Page, key: tuple[str, str], rows: pl.DataFrame, *, chosen: b
         ],
         [
             Row(
-                id=str(at),
+                id=json.dumps([row["attribute"], row["value"]]),
                 cells=[
                     plain_name(row["attribute"]),
                     row["value"],
@@ -170,7 +171,7 @@ def _contrast(page: Page, key: tuple[str, str], rows: pl.DataFrame, *, chosen: b
                     actions if _filterable(row["attribute"]) else [],
                 ],
             )
-            for at, row in enumerate(shown)
+            for row in shown
         ],
         key="contrast",
         label="Attributes that set the selected calls apart",
@@ -180,9 +181,8 @@ def _contrast(page: Page, key: tuple[str, str], rows: pl.DataFrame, *, chosen: b
         dense=True,
     )
     if said.act:
-        row = shown[int(said.act["id"])]
         operator = "=" if said.act["event"] == "include" else "!="
-        name, value = _condition(row["attribute"], row["value"])
+        name, value = _condition(*json.loads(said.act["id"]))
         where = state.with_condition(page.state.where, name, operator, value)
         state.write(service=key[0], route=key[1], where=where, box=None)
         st.rerun()

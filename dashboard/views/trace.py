@@ -64,7 +64,7 @@ def draw(page: Page) -> None:
     if span is not None or only is not None:
         changes = {} if span is None else {"span": span}
         state.write(**changes | ({} if only is None else {"only": "1" if only else None}))
-        st.rerun(scope="fragment")
+        st.rerun()
     _panel(page, answer)
 
 
@@ -137,7 +137,7 @@ def _choose(page: Page) -> None:
     )
     if said.open is not None:
         state.write(trace=said.open)
-        st.rerun(scope="fragment")
+        st.rerun()
 
 
 def _choice(page: Page, row: dict[str, Any]) -> Row:
