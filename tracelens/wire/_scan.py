@@ -11,12 +11,12 @@ a length takes at most 5 bytes, any other varint 10; 100 nested messages.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tracelens._kernels import inline, kernel
+from tracelens._kernels import inline, intrinsic, kernel
 
 Bytes = NDArray[np.uint8]  # always read-only, as np.frombuffer gives it: kernels compile once per kind
 
@@ -80,12 +80,28 @@ class Verdict(NamedTuple):
     reason: str  # why undecodable, or why spans are rejected; "" when all is well
 
 
+@intrinsic
+def peek(_typing: Any, buffer: Any, _at: Any) -> Any:
+    """Return one byte, without the look whether `at` counts from the end: a sixth of the time."""
+    from numba import types
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array = context.make_array(signature.args[0])(context, builder, arguments[0])
+        return builder.load(builder.gep(array.data, [arguments[1]]))
+
+    return types.uint8(buffer, types.int64), emit
+
+
 @inline
 def varint(buffer: Bytes, at: int, end: int, longest: int) -> tuple[np.uint64, int]:
     """Return (value, next position) of the varint at `at`; the position is -CUT or -VARINT on error.
 
     Bits above 64 are dropped, as upb does.
     """
+    if at < end:
+        byte = peek(buffer, at)
+        if byte < 128:  # most are
+            return np.uint64(byte), at + 1
     value = np.uint64(0)
     shift = np.uint64(0)
     stop = at + longest
@@ -94,7 +110,7 @@ def varint(buffer: Bytes, at: int, end: int, longest: int) -> tuple[np.uint64, i
             return value, -CUT
         if at >= stop:
             return value, -VARINT
-        byte = buffer[at]
+        byte = peek(buffer, at)
         at += 1
         value |= np.uint64(byte & 0x7F) << shift
         if byte < 128:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracelens._kernels import inline, intrinsic, kernel
-from tracelens.wire._scan import Bytes
+from tracelens.wire._scan import Bytes, peek
 
 Word = Any  # np.uint64: mixed with a signed number it would become a float
 Views = NDArray[np.uint64]  # two words a row
@@ -30,10 +30,13 @@ NOT_ASCII = np.uint64(0x8080808080808080)
 @inline
 def number(buffer: Bytes, at: int) -> tuple[Word, int]:
     """Return (value, next position) of a varint."""
+    byte = peek(buffer, at)
+    if byte < 128:
+        return np.uint64(byte), at + 1
     value = np.uint64(0)
     shift = np.uint64(0)
     while True:
-        byte = buffer[at]
+        byte = peek(buffer, at)
         at += 1
         value |= np.uint64(byte & 0x7F) << shift
         if byte < 128:
@@ -83,7 +86,7 @@ def past_group(buffer: Bytes, at: int) -> int:
 def past(buffer: Bytes, at: int, wire: int) -> int:
     """Return the position after the field whose tag ends at `at`."""
     if wire == 0:
-        while buffer[at] >= 128:
+        while peek(buffer, at) >= 128:
             at += 1
         return at + 1
     if wire == 2:
