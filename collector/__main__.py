@@ -19,6 +19,7 @@ from collector.config import Address, Config
 from collector.data_dir import DataDir, replace
 from collector.parts import Part, StartFailed, die_with_parent
 from collector.port import hold
+from tracelens import _cache
 from tracelens.errors import TracelensError
 
 WRITER_THREADS = "2"  # of polars: decoding and writing take turns with the workers on a small machine
@@ -61,7 +62,10 @@ def _arguments() -> argparse.Namespace:
 def _worker(options: argparse.Namespace) -> int:
     die_with_parent()
     from collector.worker import serve
+    from tracelens.wire import _scan
 
+    _scan.warm()
+    sys.stdin.readline()  # the supervisor's word that the writer has told the numbers
     asyncio.run(serve(options.data_dir, options.number, Address.parse(options.otlp_grpc)))
     return 0
 
@@ -87,9 +91,9 @@ def _writer(options: argparse.Namespace) -> int:
 async def supervise(config: Config) -> int:
     """Run a collector until SIGTERM or SIGINT; then drain it and return 0.
 
-    Order of the start: the port, the kernels, the writer (which tells where
-    each worker's numbers stand), the workers. The end is the other way round,
-    so that everything acknowledged is in the store.
+    Order of the start: the port, the kernels, the writer, which tells where
+    each worker's numbers stand, and only then the workers. The end is the other
+    way round, so that everything acknowledged is in the store.
     """
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -107,9 +111,12 @@ async def supervise(config: Config) -> int:
     status = 0
     try:
         await _compile()
-        for part in (writer, *workers):
+        for part in (writer, *workers):  # together, for importing is what takes time
             part.start()
             started.append(part)
+        await writer.ready()
+        for part in workers:
+            part.go()
             await part.ready()
         replace(folder.addresses, json.dumps({"otlp_grpc": str(address)}))
         print("ready", flush=True)
@@ -127,6 +134,8 @@ async def supervise(config: Config) -> int:
 
 async def _compile() -> None:
     """Compile the kernels in a process of its own, so that every part finds them, and this one stays small."""
+    if _cache.is_complete():
+        return
     compiler = await asyncio.create_subprocess_exec(sys.executable, "-m", "tracelens.compiling", stdout=sys.stderr)
     if await compiler.wait() != 0:
         raise StartFailed("compiling the kernels", 1)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tracelens.errors import StartError, UsageError
 
+MAX_WORKERS = 64
 LOOPBACK_NAMES = ("localhost", "ip6-localhost")
 
 
@@ -51,8 +52,8 @@ class Config:
     insecure: bool
 
     def __post_init__(self) -> None:
-        if not 1 <= self.workers <= 64:
-            raise UsageError(f"{self.workers} workers; give 1 to 64, at most one a core.")
+        if not 1 <= self.workers <= MAX_WORKERS:
+            raise UsageError(f"{self.workers} workers; give 1 to {MAX_WORKERS}, at most one a core.")
         if not self.otlp_grpc.is_loopback and not self.insecure:
             raise StartError(
                 f"{self.otlp_grpc} is reached from other machines, and there is no encryption and no password here. "

@@ -7,6 +7,7 @@ import ctypes
 import os
 import signal
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -33,12 +34,17 @@ class Part:
     deaths: int = 0
     _served: bool = False  # it has been ready once: from then on a death is mended
     _ready: asyncio.Event = field(default_factory=asyncio.Event)  # the process there is now
+    _go: asyncio.Event = field(default_factory=asyncio.Event)
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
     _task: asyncio.Task[int] | None = None
 
     def start(self) -> None:
         """Start it, and keep it running until `stop`."""
         self._task = asyncio.create_task(self._keep())
+
+    def go(self) -> None:
+        """Let it begin, now and whenever it is started again; a part that waits for nothing need not be told."""
+        self._go.set()
 
     async def ready(self) -> None:
         """Return once it has said that it is ready. Raises StartFailed when it ends before."""
@@ -77,21 +83,30 @@ class Part:
             "-m",
             "collector",
             *self.arguments,
-            stdin=asyncio.subprocess.DEVNULL,
+            stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             env={**os.environ, **self.environment},
             start_new_session=True,  # Ctrl-C is for the supervisor, which stops parts in order
         )
-        ending = asyncio.create_task(self._end_when_asked(process))
+        begun = [asyncio.create_task(self._say_go(process)), asyncio.create_task(self._end_when_asked(process))]
         assert process.stdout is not None
         while line := await process.stdout.readline():
             if line.strip() == b"ready":
                 self._ready.set()
                 self._served = True
         status = await process.wait()
-        ending.cancel()
+        for task in begun:
+            task.cancel()
         self._ready.clear()
         return status
+
+    async def _say_go(self, process: asyncio.subprocess.Process) -> None:
+        """Tell a process that it may begin, as soon as that is so."""
+        await self._go.wait()
+        assert process.stdin is not None
+        process.stdin.write(b"go\n")
+        with suppress(ConnectionError):  # it has died meanwhile
+            await process.stdin.drain()
 
     async def _end_when_asked(self, process: asyncio.subprocess.Process) -> None:
         """Ask a process to end, not before it is ready: until then a signal would kill it undrained."""

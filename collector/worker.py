@@ -19,7 +19,6 @@ from collector.data_dir import DataDir
 from collector.group_commit import GroupCommit
 from collector.receivers.otlp_grpc import OPTIONS, TraceService
 from tracelens.errors import StartError
-from tracelens.wire import _scan
 
 DRAIN_SECONDS = 10.0  # for requests in hand; new ones are told to go elsewhere at once
 READY = "ready"
@@ -30,7 +29,6 @@ async def serve(data_dir: Path, worker: int, address: Address) -> None:
 
     address: a port that the supervisor holds. Raises StartError when it cannot be bound.
     """
-    _scan.warm()
     folder = DataDir(data_dir)
     log = GroupCommit(folder.wal, worker, folder.next_number(worker))
     server = grpc.aio.server(options=OPTIONS)

@@ -18,9 +18,10 @@ from pathlib import Path
 
 import polars as pl
 
+from collector.config import MAX_WORKERS
 from collector.data_dir import DataDir
 from tracelens import wal
-from tracelens.errors import DecodeError, InputError
+from tracelens.errors import DecodeError, InputError, StoreError
 from tracelens.spans import concat
 from tracelens.store import Store, fold, sweep
 from tracelens.wal import Segment
@@ -57,8 +58,7 @@ class Writer:
 
     def start(self) -> None:
         """Drop segments the store has already, and write down where each worker stands."""
-        workers = {worker for state in (wal.OPEN, wal.SEALED) for worker, _, _ in wal.segments(self._folder.wal, state)}
-        for worker in workers | set(self._folder.committed()):
+        for worker in range(MAX_WORKERS):  # all there may be: what is written down here may have been lost
             known = self._store.committed(self._folder.application(worker))
             if known is not None:
                 self._numbers[worker] = known
@@ -97,7 +97,11 @@ class Writer:
         """Store a batch and remove its segments."""
         frames = [self._decode(segment) for path in batch.paths if (segment := self._read(path)) is not None]
         transactions = {self._folder.application(worker): number for worker, number in batch.last.items()}
-        self._store.append(concat(frames), transactions)
+        if not self._store.append(concat(frames), transactions):
+            # `start` has dropped what the store has: these numbers were used before, by other segments.
+            raise StoreError(
+                f"{self._folder.wal}: the store has segments {batch.last} already. Was the folder restored?"
+            )
         self._numbers |= batch.last
         self._folder.write_committed({**self._folder.committed(), **self._numbers})
         for path in batch.paths:

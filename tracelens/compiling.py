@@ -1,7 +1,7 @@
 """Compiling all kernels at once, so that no request and no page waits for it.
 
 `python -m tracelens.compiling` does it and says so, when there was anything to
-compile. Where the result is kept is `_kernels.py`'s.
+compile. Where the result is kept is `_cache.py`'s.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from tracelens import _kernels
+from tracelens import _cache
 
 
 def compiled(folder: Path | None) -> int:
@@ -20,7 +20,7 @@ def compiled(folder: Path | None) -> int:
 
 def compile_all() -> int:
     """Run each kernel once on next to nothing; return how many had to be compiled."""
-    folder = _kernels.prepare()
+    folder = _cache.prepare()
     before = compiled(folder)
     from tracelens import calls, forest
     from tracelens.analysis import profile
@@ -29,17 +29,19 @@ def compile_all() -> int:
     otlp.warm()
     calls.calls(forest.warm())
     profile.warm()  # links, walks and sums
+    if (stamp := _cache.stamp()) is not None:
+        stamp.touch()
     return compiled(folder) - before
 
 
 def main() -> int:
+    if _cache.is_complete():
+        return 0
     begin = time.monotonic()
-    folder = _kernels.prepare()
-    if compiled(folder) == 0:
-        print("compiling the kernels, once after an installation …", flush=True)
+    folder = _cache.prepare()
+    print("compiling the kernels, once after an installation …", flush=True)
     made = compile_all()
-    if made:
-        print(f"compiled {made} kernels in {time.monotonic() - begin:.0f} s, kept in {folder}", flush=True)
+    print(f"compiled {made} kernels in {time.monotonic() - begin:.0f} s, kept in {folder}", flush=True)
     if folder is None:
         print("no cache folder can be written: every start compiles anew. Set TRACELENS_CACHE_DIR.", flush=True)
     return 0
