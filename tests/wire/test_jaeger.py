@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import orjson
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from tests.wire.test_otlp_json import JSON
 from tracelens.errors import DecodeError
 from tracelens.spans import check
 from tracelens.wire import jaeger
@@ -136,6 +140,7 @@ def test_logs_are_events() -> None:
         (b"{}", "neither data nor spans"),
         (b"7", "a int where"),
         (b'{"data": 7}', "data should be"),
+        (b'{"data": null, "errors": [{"code": 404, "msg": "trace not found"}]}', "trace not found"),
         (b'{"spans": [7]}', "spans should be"),
         (orjson.dumps(trace(span("1", startTime="x"))), "startTime is"),
         (orjson.dumps(trace(span("1", tags={"a": 1}))), "tags should be"),
@@ -144,3 +149,29 @@ def test_logs_are_events() -> None:
 def test_what_is_no_jaeger_json_says_why(body: bytes, complaint: str) -> None:
     with pytest.raises(DecodeError, match=complaint):
         jaeger.decode([body])
+
+
+def test_a_process_may_stand_in_its_span() -> None:
+    """As Jaeger's storage has it: two spans without a process id are not one process."""
+    inline = [
+        span(n, processID=None, process={"serviceName": name, "tags": []}) for n, name in (("1", "a"), ("2", "b"))
+    ]
+    assert decode({"traceID": TRACE, "spans": spans})["service_name"].to_list() == ["a", "b"]
+
+
+FIELDS = ("traceID", "spanID", "operationName", "references", "startTime", "duration", "tags", "logs", "processID")
+TAGS = st.lists(st.fixed_dictionaries({}, optional={"key": JSON, "type": JSON, "value": JSON}), max_size=3)
+
+
+@given(st.fixed_dictionaries({}, optional=dict.fromkeys(FIELDS, JSON) | {"tags": TAGS, "process": JSON}))
+def test_whatever_stands_in_a_span_is_read_or_refused(broken: dict[str, Any]) -> None:
+    """Nothing but a DecodeError may come out of it."""
+    with contextlib.suppress(DecodeError):
+        decode(trace(span("1", **broken)))
+
+
+@given(JSON)
+def test_whatever_a_document_is_it_is_read_or_refused(broken: Any) -> None:
+    for document in (broken, {"data": broken}, {"spans": [span("1")], "processes": broken}):
+        with contextlib.suppress(DecodeError):
+            decode(document)

@@ -18,15 +18,19 @@ from tracelens.wire._scan import MAX_DEPTH
 
 Json = Mapping[str, Any]
 MASK = (1 << 64) - 1
+SMALL = tuple(bytes((n,)) for n in range(0x80))  # varints of one byte
+U64, U32, DOUBLE = struct.Struct("<Q"), struct.Struct("<I"), struct.Struct("<d")
+KNOWN = 50_000  # attributes remembered; ids never come again and would be kept for ever
+DICTIONARIES = frozenset({dict})
 UNREADABLE = b"?"  # a parent id that is none: of a wrong length, so that it is marked
 DOUBLES = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": -float("inf")}
 
 
 def varint(number: int) -> bytes:
     """Return an unsigned number; a negative one as 64 bits of two's complement."""
+    if 0 <= number < 0x80:
+        return SMALL[number]
     number &= MASK
-    if number < 0x80:
-        return bytes((number,))
     out = bytearray()
     while number > 0x7F:
         out.append(number & 0x7F | 0x80)
@@ -35,9 +39,12 @@ def varint(number: int) -> bytes:
     return bytes(out)
 
 
+TAGS = tuple(varint(field << 3 | 2) for field in range(32))  # of length-delimited fields
+
+
 def message(field: int, body: bytes) -> bytes:
     """Return a length-delimited field."""
-    return varint(field << 3 | 2) + varint(len(body)) + body
+    return TAGS[field] + varint(len(body)) + body
 
 
 def number(field: int, value: int) -> bytes:
@@ -46,7 +53,7 @@ def number(field: int, value: int) -> bytes:
 
 
 def fixed64(field: int, value: int) -> bytes:
-    return varint(field << 3 | 1) + struct.pack("<Q", value & MASK) if value else b""
+    return SMALL[field << 3 | 1] + U64.pack(value & MASK) if value else b""
 
 
 def text(field: int, value: Any) -> bytes:
@@ -60,6 +67,15 @@ def get(json: Json, camel: str, snake: str) -> Any:
     """Return a field by its JSON name, or by its name in the protobuf file."""
     found = json.get(camel)
     return json.get(snake) if found is None else found
+
+
+def renamed(json: Json) -> Json:
+    """Return an object whose fields are named as in the protobuf file with the names of JSON."""
+    found: dict[str, Any] = {}
+    for name, value in json.items():
+        first, *rest = name.split("_")
+        found.setdefault(first + "".join(map(str.capitalize, rest)), value)
+    return found
 
 
 def whole(value: Any, what: str) -> int:
@@ -76,7 +92,7 @@ def listed(value: Any, what: str) -> list[Json]:
     """Return a list of objects; absent is empty. Raises DecodeError."""
     if value is None:
         return []
-    if not isinstance(value, list) or not all(isinstance(item, Mapping) for item in value):
+    if value.__class__ is not list or not DICTIONARIES.issuperset(map(type, value)):
         raise DecodeError(f"{what} should be a list of objects")
     return value
 
@@ -99,7 +115,7 @@ class Encoder:
     """Writes spans; remembers attributes it has written, for most come again and again."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str, str, Any], bytes] = {}
+        self._known: dict[tuple[int, str, str, Any], bytes] = {}
 
     def key_values(self, field: int, attributes: Any) -> bytes:
         """Return attributes as repeated fields of their owner."""
@@ -107,23 +123,28 @@ class Encoder:
 
     def _key_value(self, field: int, pair: Json) -> bytes:
         value = pair.get("value")
-        if isinstance(value, Mapping) and len(value) == 1:
+        if value.__class__ is dict and len(value) == 1:
             ((kind, inner),) = value.items()
-            if isinstance(inner, (str, int, float)) and not isinstance(inner, float):
-                key = (f"{field}{kind}{type(inner).__name__}", str(pair.get("key", "")), inner)
-                found = self._known.get(key)
-                if found is None:
-                    found = self._written(field, pair)
-                    if len(self._known) < 100_000:  # ids never come again: do not keep them for ever
-                        self._known[key] = found
-                return found
-        return self._written(field, pair)
+            return self.attribute(field, pair.get("key"), kind, inner)
+        return message(field, text(1, pair.get("key")) + self._value(value))
 
-    def _written(self, field: int, pair: Json) -> bytes:
-        body = text(1, pair.get("key"))
-        if isinstance(pair.get("value"), Mapping):
-            body += message(2, self._any_value(pair["value"], 0))
-        return message(field, body)
+    def attribute(self, field: int, key: Any, kind: str, inner: Any) -> bytes:
+        """Return an attribute as a field of its owner; kind and inner: the value as OTLP JSON has it."""
+        # Only what is equal when it compares equal can be looked up: True is 1, and -0.0 is 0.0.
+        if key.__class__ is not str or (inner.__class__ is not str and inner.__class__ is not int):
+            return message(field, text(1, key) + self._value({kind: inner}))
+        name = (field, key, kind, inner)
+        found = self._known.get(name)
+        if found is None:
+            found = message(field, text(1, key) + self._value({kind: inner}))
+            if len(self._known) >= KNOWN:
+                self._known.clear()
+            self._known[name] = found
+        return found
+
+    def _value(self, value: Any) -> bytes:
+        """Return a KeyValue's value; nothing when there is none."""
+        return message(2, self._any_value(value, 0)) if isinstance(value, Mapping) else b""
 
     def _any_value(self, value: Json, depth: int) -> bytes:
         """Return an AnyValue's body; one of none of the kinds is empty."""
@@ -139,7 +160,7 @@ class Encoder:
             if kind in ("intValue", "int_value"):
                 return varint(3 << 3) + varint(whole(inner, "an intValue"))
             if kind in ("doubleValue", "double_value"):
-                return varint(4 << 3 | 1) + struct.pack("<d", _double(inner))
+                return varint(4 << 3 | 1) + DOUBLE.pack(_double(inner))
             if kind in ("arrayValue", "array_value"):
                 return message(5, self._array(inner, depth))
             if kind in ("kvlistValue", "kvlist_value"):
@@ -162,30 +183,29 @@ class Encoder:
             written.append(message(1, body))
         return b"".join(written)
 
-    def span(self, json: Json) -> bytes:
-        """Return a Span's body."""
-        status = json.get("status")
+    def span(self, json: Json, attributes: bytes | None = None) -> bytes:
+        """Return a Span's body; attributes: its own, where they are written already."""
+        if "traceId" not in json:
+            json = renamed(json)
+        field = json.get
+        status, parent = field("status"), field("parentSpanId")
         parts = [
-            message(1, identifier(get(json, "traceId", "trace_id"))),
-            message(2, identifier(get(json, "spanId", "span_id"))),
-            text(3, get(json, "traceState", "trace_state")),
-            message(4, identifier(parent) or UNREADABLE)
-            if (parent := get(json, "parentSpanId", "parent_span_id"))
-            else b"",
-            text(5, json.get("name")),
-            number(6, _enum(json.get("kind"), KINDS, "kind")),
-            fixed64(7, whole(get(json, "startTimeUnixNano", "start_time_unix_nano"), "startTimeUnixNano")),
-            fixed64(8, whole(get(json, "endTimeUnixNano", "end_time_unix_nano"), "endTimeUnixNano")),
-            self.key_values(9, json.get("attributes")),
-            number(
-                10, whole(get(json, "droppedAttributesCount", "dropped_attributes_count"), "droppedAttributesCount")
-            ),
-            *(message(11, self._event(event)) for event in listed(json.get("events"), "events")),
-            number(12, whole(get(json, "droppedEventsCount", "dropped_events_count"), "droppedEventsCount")),
-            *(message(13, self._link(link)) for link in listed(json.get("links"), "links")),
-            number(14, whole(get(json, "droppedLinksCount", "dropped_links_count"), "droppedLinksCount")),
+            message(1, identifier(field("traceId"))),
+            message(2, identifier(field("spanId"))),
+            text(3, field("traceState")),
+            message(4, identifier(parent) or UNREADABLE) if parent else b"",
+            text(5, field("name")),
+            number(6, _enum(field("kind"), KINDS, "kind")),
+            fixed64(7, whole(field("startTimeUnixNano"), "startTimeUnixNano")),
+            fixed64(8, whole(field("endTimeUnixNano"), "endTimeUnixNano")),
+            self.key_values(9, field("attributes")) if attributes is None else attributes,
+            number(10, whole(field("droppedAttributesCount"), "droppedAttributesCount")),
+            *[message(11, self._event(event)) for event in listed(field("events"), "events")],
+            number(12, whole(field("droppedEventsCount"), "droppedEventsCount")),
+            *[message(13, self._link(link)) for link in listed(field("links"), "links")],
+            number(14, whole(field("droppedLinksCount"), "droppedLinksCount")),
             message(15, _status(status)) if isinstance(status, Mapping) else b"",
-            _flags(16, json.get("flags")),
+            _flags(16, field("flags")),
         ]
         return b"".join(parts)
 
@@ -211,15 +231,14 @@ class Encoder:
             + _flags(6, json.get("flags"))
         )
 
-    def resource_spans(self, resource: Any, scopes: Iterable[tuple[Json, Iterable[Json]]]) -> bytes:
+    def resource_spans(self, resource: Any, scopes: Iterable[tuple[Json, Iterable[bytes]]]) -> bytes:
         """Return a field of the request: a resource, and its spans by scope."""
         body = message(1, self.key_values(1, resource.get("attributes"))) if isinstance(resource, Mapping) else b""
         for scope, spans in scopes:
             inner = (
                 text(1, scope.get("name")) + text(2, scope.get("version")) + self.key_values(3, scope.get("attributes"))
             )
-            of_scope = message(1, inner) + b"".join([message(2, self.span(span)) for span in spans])
-            body += message(2, of_scope)
+            body += message(2, message(1, inner) + b"".join([message(2, span) for span in spans]))
         return message(1, body)
 
 
@@ -242,7 +261,7 @@ def _status(json: Json) -> bytes:
 
 def _flags(field: int, value: Any) -> bytes:
     flags = whole(value, "flags") & 0xFFFFFFFF
-    return varint(field << 3 | 5) + struct.pack("<I", flags) if flags else b""
+    return varint(field << 3 | 5) + U32.pack(flags) if flags else b""
 
 
 def _double(value: Any) -> float:

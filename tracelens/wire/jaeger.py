@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
+import orjson
 import polars as pl
 
 from tracelens.errors import DecodeError
+from tracelens.spans import STATUS_ERROR, STATUS_OK
 from tracelens.wire import otlp
 from tracelens.wire._encode import Encoder, Json, listed, whole
 from tracelens.wire.decoded import Decoded
@@ -21,7 +23,7 @@ from tracelens.wire.otlp_json import each
 
 MICROSECOND = 1_000
 KINDS = {"internal": 1, "server": 2, "client": 3, "producer": 4, "consumer": 5}
-STATUSES = {"OK": 1, "ERROR": 2}
+STATUSES = {"OK": STATUS_OK, "ERROR": STATUS_ERROR}
 SCOPE_NAME = ("otel.scope.name", "otel.library.name")
 SCOPE_VERSION = ("otel.scope.version", "otel.library.version")
 # Tags that stand for a field of OTLP's span: they become that field, and no attribute besides.
@@ -63,6 +65,8 @@ def _traces(document: Any) -> list[Json]:
     if not isinstance(document, Mapping):
         raise DecodeError(f"a {type(document).__name__} where Jaeger JSON has an object with data")
     if "data" in document:
+        if not document["data"] and document.get("errors"):
+            raise DecodeError(f"an answer of Jaeger's API without traces; it says: {document['errors']!r:.200}")
         return listed(document["data"], "data")
     if "spans" in document:
         return [document]
@@ -74,41 +78,78 @@ def _trace(trace: Json, encoder: Encoder, followers: list[str]) -> Iterator[byte
     processes = trace.get("processes")
     known = processes if isinstance(processes, Mapping) else {}
     present = {_padded(span.get("spanID"), 16) for span in spans}
-    groups: dict[tuple[str, str, str], list[Json]] = defaultdict(list)
+    groups: dict[tuple[str, str, str], list[bytes]] = defaultdict(list)
+    inline: dict[str, Any] = {}  # processes that stand in the spans themselves
     for span in spans:
-        all_tags = listed(span.get("tags"), "tags")
-        tags = {str(tag.get("key")): tag for tag in all_tags}
-        converted, follows = _span(span, tags, all_tags, present)
+        tags = _tags(listed(span.get("tags"), "tags"), encoder)
+        process = str(span.get("processID", ""))
+        if isinstance(span.get("process"), Mapping):
+            process = f"inline {orjson.dumps(span['process'], option=orjson.OPT_SORT_KEYS).decode()}"
+            inline[process] = span["process"]
+        converted, follows = _span(span, tags, present)
         if follows:
             followers.append(converted["traceId"] + converted["spanId"])
-        scope = (_first(tags, SCOPE_NAME), _first(tags, SCOPE_VERSION))
-        groups[str(span.get("processID", "")), *scope].append(converted)
+        group = (process, tags.first(SCOPE_NAME), tags.first(SCOPE_VERSION))
+        groups[group].append(encoder.span(converted, tags.attributes))
     for (process, name, version), members in groups.items():
-        own = members[0].get("process") or known.get(process)
+        own = inline.get(process) or known.get(process)
         yield encoder.resource_spans(_resource(own), [({"name": name, "version": version}, members)])
 
 
-def _span(span: Json, tags: dict[str, Json], all_tags: list[Json], present: set[str]) -> tuple[dict[str, Any], bool]:
-    """Return a span as OTLP JSON has it, and whether it follows from its parent."""
+class _Tags(NamedTuple):
+    """The tags of a span."""
+
+    fields: dict[str, str]  # those of FIELDS
+    failed: bool  # Jaeger's own mark of a failed span: "error" as a boolean; proxies write text, which is theirs
+    attributes: bytes  # the others, encoded
+
+    def first(self, keys: Sequence[str]) -> str:
+        return next((self.fields[key] for key in keys if key in self.fields), "")
+
+
+def _tags(tags: list[Json], encoder: Encoder) -> _Tags:
+    fields: dict[str, str] = {}
+    failed = False
+    parts = []
+    for tag in tags:
+        key, value = tag.get("key"), tag.get("value")
+        if key.__class__ is str and key in FIELDS:
+            fields[key] = str(value)
+        elif key == "error" and isinstance(value, bool):
+            failed |= value
+        else:
+            parts.append(encoder.attribute(9, key, _kind(tag.get("type"), value), value))
+    return _Tags(fields, failed, b"".join(parts))
+
+
+def _kind(said: Any, value: Any) -> str:
+    """Return what OTLP JSON calls a value; one whose type is not said has the type JSON gives it."""
+    if said.__class__ is str and (kind := VALUES.get(said) or VALUES.get(said.lower())):
+        return kind
+    if isinstance(value, bool):
+        return "boolValue"
+    return "intValue" if isinstance(value, int) else "doubleValue" if isinstance(value, float) else "stringValue"
+
+
+def _span(span: Json, tags: _Tags, present: set[str]) -> tuple[dict[str, Any], bool]:
+    """Return a span as OTLP JSON has it, without its attributes, and whether it follows from its parent."""
     start = whole(span.get("startTime"), "startTime") * MICROSECOND
     trace = _padded(span.get("traceID"), 32)
     parent, follows, links = _references(span, trace, present)
-    attributes = [_attribute(tag) for tag in all_tags if not _is_field(tag)]
+    status = STATUSES.get(tags.first(("otel.status_code",)).upper(), 0) or (STATUS_ERROR if tags.failed else 0)
     return {
         "traceId": trace,
         "spanId": _padded(span.get("spanID"), 16),
         "parentSpanId": parent,
-        "traceState": _value(tags, "w3c.tracestate"),
+        "traceState": tags.first(("w3c.tracestate",)),
         "name": span.get("operationName"),
-        "kind": KINDS.get(_value(tags, "span.kind").lower(), 0),
+        "kind": KINDS.get(tags.first(("span.kind",)).lower(), 0),
         "startTimeUnixNano": start,
         "endTimeUnixNano": start + whole(span.get("duration"), "duration") * MICROSECOND,
-        "attributes": attributes,
         "events": [_event(log) for log in listed(span.get("logs"), "logs")],
         "links": links,
         "flags": span.get("flags"),
-        "status": {"code": _status(tags, all_tags), "message": _value(tags, "otel.status_description")},
-        "process": span.get("process"),
+        "status": {"code": status, "message": tags.first(("otel.status_description",))},
     }, follows
 
 
@@ -121,6 +162,8 @@ def _references(span: Json, trace: str, present: set[str]) -> tuple[str, bool, l
     references = listed(span.get("references"), "references")
     if not references and span.get("parentSpanID"):  # Jaeger before 1.3
         references = [{"refType": "CHILD_OF", "traceID": trace, "spanID": span["parentSpanID"]}]
+    if not references:
+        return "", False, []
     ranked = sorted(
         (reference for reference in references if _padded(reference.get("traceID"), 32) in (trace, "")),
         key=lambda reference: (
@@ -144,37 +187,9 @@ def _padded(identifier: Any, digits: int) -> str:
     return identifier.lower().rjust(digits, "0") if isinstance(identifier, str) and identifier else ""
 
 
-def _value(tags: dict[str, Json], key: str) -> str:
-    return str(tags[key].get("value", "")) if key in tags else ""
-
-
-def _first(tags: dict[str, Json], keys: Sequence[str]) -> str:
-    return next((_value(tags, key) for key in keys if key in tags), "")
-
-
-def _is_field(tag: Json) -> bool:
-    """Whether a tag is one that Jaeger makes of a field of OTLP."""
-    return tag.get("key") in FIELDS or _is_error(tag)
-
-
-def _is_error(tag: Json) -> bool:
-    """Whether a tag is Jaeger's own mark of a failed span; proxies write "error" as text, which is theirs."""
-    return tag.get("key") == "error" and isinstance(tag.get("value"), bool)
-
-
-def _status(tags: dict[str, Json], all_tags: list[Json]) -> int:
-    stated = STATUSES.get(_value(tags, "otel.status_code").upper(), 0)
-    return stated or (2 if any(_is_error(tag) and tag["value"] for tag in all_tags) else 0)
-
-
 def _attribute(tag: Json) -> Json:
-    """Return a tag as an attribute; a value whose type is not said has the type JSON gives it."""
-    value = tag.get("value")
-    kind = VALUES.get(str(tag.get("type", "")).lower())
-    if kind is None:
-        kind = "boolValue" if isinstance(value, bool) else "intValue" if isinstance(value, int) else "stringValue"
-        kind = "doubleValue" if isinstance(value, float) else kind
-    return {"key": tag.get("key"), "value": {kind: value}}
+    """Return a tag as an attribute of OTLP JSON."""
+    return {"key": tag.get("key"), "value": {_kind(tag.get("type"), tag.get("value")): tag.get("value")}}
 
 
 def _event(log: Json) -> Json:

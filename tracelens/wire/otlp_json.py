@@ -61,5 +61,6 @@ def _resource_spans(json: Json, encoder: Encoder) -> bytes:
     pairs = []
     for scope_spans in listed(scopes, "scopeSpans"):
         scope = scope_spans.get("scope") or scope_spans.get("instrumentationLibrary")
-        pairs.append((scope if isinstance(scope, Mapping) else {}, listed(scope_spans.get("spans"), "spans")))
+        spans = [encoder.span(span) for span in listed(scope_spans.get("spans"), "spans")]
+        pairs.append((scope if isinstance(scope, Mapping) else {}, spans))
     return encoder.resource_spans(json.get("resource"), pairs)
