@@ -153,9 +153,7 @@ def test_what_is_no_jaeger_json_says_why(body: bytes, complaint: str) -> None:
 
 def test_a_process_may_stand_in_its_span() -> None:
     """As Jaeger's storage has it: two spans without a process id are not one process."""
-    inline = [
-        span(n, processID=None, process={"serviceName": name, "tags": []}) for n, name in (("1", "a"), ("2", "b"))
-    ]
+    spans = [span(n, processID=None, process={"serviceName": name}) for n, name in (("1", "a"), ("2", "b"))]
     assert decode({"traceID": TRACE, "spans": spans})["service_name"].to_list() == ["a", "b"]
 
 

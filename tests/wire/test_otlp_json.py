@@ -106,10 +106,10 @@ def test_events_and_links_are_kept() -> None:
 
 
 def test_spans_without_ids_are_rejected_and_their_neighbours_are_not() -> None:
-    found = [span(), span(traceId="xyz"), span(spanId=""), span(spanId=None), span(traceId="0" * 32)]
+    found = [span(), span(traceId="xyz"), span(spanId=""), span(spanId=None), span(traceId="0" * 32), span(traceId="ü")]
     decoded = otlp_json.decode([orjson.dumps(document(*found))])
     assert len(decoded.spans) == 1
-    assert sum(decoded.rejected.values()) == 4
+    assert sum(decoded.rejected.values()) == 5
 
 
 def test_broken_spans_are_mended_and_marked() -> None:

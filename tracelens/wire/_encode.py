@@ -8,7 +8,6 @@ rejections, limits) is decided once, in `otlp`, whichever door it came through.
 from __future__ import annotations
 
 import base64
-import binascii
 import struct
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -107,7 +106,7 @@ def identifier(value: Any) -> bytes:
         pass
     try:
         return base64.b64decode(value, validate=True)
-    except binascii.Error:
+    except ValueError:  # not base64 either, or not ASCII
         return b""
 
 
