@@ -6,12 +6,15 @@ import gzip
 import io
 import struct
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import orjson
 import pytest
 import zstandard
+from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from tests.ledger import request
 from tests.wire.test_jaeger import span as jaeger_span
@@ -43,9 +46,10 @@ CONTENTS = {
     "after four bytes": (b"".join(struct.pack(">I", len(body)) + body for body in MESSAGES), "otlp-proto", 12),
     "jaeger": (JAEGER, "jaeger-json", 2),
     "jaeger, pretty": (orjson.dumps(orjson.loads(JAEGER), option=orjson.OPT_INDENT_2), "jaeger-json", 2),
+    "jaeger, lines": (orjson.dumps(jaeger_trace(jaeger_span("1"))) + b"\n" + JAEGER, "jaeger-json", 3),
     "jaeger, one trace": (orjson.dumps(jaeger_trace(jaeger_span("1"))), "jaeger-json", 1),
 }
-PACKED = {
+PACKED: dict[str, Callable[[bytes], bytes]] = {
     "plain": lambda data: data,
     "gzip": gzip.compress,
     "gzip in parts": lambda data: gzip.compress(data[:50]) + gzip.compress(data[50:]),
@@ -68,6 +72,33 @@ def test_every_format_in_every_packing(tmp_path: Path, content: str, packed: str
     path = tmp_path / "misleading.txt"
     path.write_bytes(PACKED[packed](data))
     assert read(path) == (spans, {kind}, [])
+
+
+@pytest.mark.parametrize("packed", PACKED)
+def test_files_beyond_a_buffer_and_in_several_batches(
+    tmp_path: Path, packed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dumps, "BATCH_BYTES", 100_000)
+    path = tmp_path / "dump"
+    path.write_bytes(PACKED[packed]((LINE + b"\n") * 3_000))
+    assert read(path) == (3_000, {"otlp-json"}, [])
+
+
+@pytest.mark.parametrize("prefix", [varint, struct.Struct(">I").pack], ids=["varint", "four bytes"])
+@pytest.mark.parametrize("size", range(7, 45))
+def test_how_messages_follow_each_other_is_told_whatever_they_begin_with(
+    tmp_path: Path, size: int, prefix: Any
+) -> None:
+    """A first resource of every small size: a byte of its length may look like a tag."""
+    body = TracesData()
+    body.resource_spans.add().resource.attributes.add(key="k" * (size - 6)).value.string_value = "v"
+    body.MergeFromString(MESSAGES[0])
+    raw = body.SerializeToString()
+    path = tmp_path / "dump"
+    path.write_bytes((prefix(len(raw)) + raw) * 2)
+    assert read(path) == (6, {"otlp-proto"}, [])
+    path.write_bytes(raw)
+    assert read(path) == (3, {"otlp-proto"}, [])
 
 
 def test_batches_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,6 +132,29 @@ def test_a_bad_record_among_good_ones_is_a_loss_with_its_place(tmp_path: Path) -
     assert losses == [f"{path}: record 2, byte {len(LINE) + 2}: no JSON: unexpected character, expected a string key"]
     with pytest.raises(InputError, match="record 2, byte"):
         read(path, strict=True)
+
+
+@pytest.mark.parametrize("bad", [b"{bad", LINE[:40]])
+def test_many_bad_records_cost_no_more_than_themselves(tmp_path: Path, bad: bytes) -> None:
+    path = tmp_path / "dump"
+    path.write_bytes((bad + b"\n" + LINE + b"\n") * 200)
+    spans, _, losses = read(path)
+    assert (spans, len(losses)) == (200, 200)
+    assert all(f"{path}: record {2 * n + 1}, byte " in loss for n, loss in enumerate(losses))
+
+
+def test_what_came_before_damage_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "dump"
+    lines = (LINE + b"\n") * 3
+    for packed in (
+        gzip.compress(lines) + b"rubbish",
+        gzip.compress(lines)[:-6],
+        zstandard.compress(lines) + b"rubbish",
+    ):
+        path.write_bytes(packed)
+        spans, _, losses = read(path)
+        assert spans == 3
+        assert "Was it copied whole?" in losses[0]
 
 
 def test_a_file_cut_off_gives_what_came_whole(tmp_path: Path) -> None:

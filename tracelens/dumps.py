@@ -15,6 +15,7 @@ import gzip
 import io
 import sys
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ import polars as pl
 import zstandard
 
 from tracelens.errors import DecodeError, InputError, UsageError
+from tracelens.spans import concat
 from tracelens.wire import jaeger, otlp, otlp_json
 from tracelens.wire._scan import validate
 from tracelens.wire.decoded import Decoded
@@ -40,6 +42,7 @@ GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 BATCH_BYTES = 32 << 20  # decoded together: some 50,000 spans
 MAX_RECORD = 2 << 30  # of one message: protobuf's own limit
 LOOK = 1 << 16  # bytes that tell a format
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 STDIN = "-"
 DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError)
 REMEDY = "TraceLens reads OTLP JSON, OTLP protobuf and Jaeger JSON, plain, gzip or zstd; --input-format says which."
@@ -117,7 +120,7 @@ def read(source: str | Path, *, input_format: str | None = None, strict: bool = 
 
 def sniff(head: bytes) -> str | None:
     """Return the format that the first bytes of an uncompressed file show; None when none does."""
-    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    text = head.removeprefix(BYTE_ORDER_MARK).lstrip()
     if text[:1] in (b"{", b"["):
         keys = (
             ("jaeger-json", (b'"traceID"', b'"processes"', b'"data"')),
@@ -133,15 +136,20 @@ def sniff(head: bytes) -> str | None:
 def _delimited(head: bytes) -> str | None:
     """Return how messages follow each other: "varint", "fixed" (4 bytes, big endian), or None for one message."""
     # The field a message begins with has tag 0x0A; what stands before it is its length.
-    if len(head) > 4 and head[4] == 0x0A and head[0] != 0x0A:
-        return "fixed"
     length, at = _varint(head, 0)
-    if at and at < len(head) and head[at] == 0x0A and length > 1:
-        inner, inner_at = _varint(head, at + 1)
-        # In one message the first byte is the tag, its length follows: both readings only agree by chance.
-        if inner_at and inner + inner_at - at <= length:
-            return "varint"
+    if at and _begins_message(head, at, length):
+        return "varint"
+    if _begins_message(head, 4, int.from_bytes(head[:4], "big")):
+        return "fixed"
     return None
+
+
+def _begins_message(head: bytes, at: int, length: int) -> bool:
+    """Whether a message of `length` bytes may begin at an offset: its first field is inside it."""
+    if not 1 < length <= MAX_RECORD or head[at : at + 1] != b"\x0a":
+        return False
+    inner, behind = _varint(head, at + 1)
+    return behind > 0 and behind - at + inner <= length
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
@@ -174,55 +182,70 @@ def _opened(name: str | Path) -> Iterator[BinaryIO]:
 
 def _plain(raw: BinaryIO) -> BinaryIO:
     """Return a stream of a file's bytes, its compression undone; `peek` shows LOOK of them, where there are so many."""
-    buffered = io.BufferedReader(_Filled(raw), LOOK)
+    buffered = io.BufferedReader(_Filled(raw.read), LOOK)
     head = buffered.peek(4)[:4]
     if head.startswith(GZIP):
-        packed: Any = gzip.GzipFile(fileobj=buffered)
+        unpack = cast("Any", gzip.GzipFile(fileobj=buffered)).read1  # read would lose what came before damage
     elif head == ZSTD:
-        packed = _Zstd(buffered)
+        unpack = _Zstd(buffered).read
     else:
         return buffered
-    return io.BufferedReader(_Filled(packed), LOOK)
+    return io.BufferedReader(_Filled(unpack), LOOK)
 
 
 class _Filled(io.RawIOBase):
-    """A stream that gives all that was asked for, unless it ends: pipes and compressed parts give less."""
+    """A stream that gives all that was asked for, unless it ends: pipes and compressed parts give less.
 
-    def __init__(self, raw: Any) -> None:
-        self._raw = raw
+    What came before damage is given, and the damage is raised by the next read.
+    """
+
+    def __init__(self, read: Callable[[int], bytes]) -> None:
+        self._read = read
+        self._damage: Exception | None = None
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
+        if self._damage is not None:
+            raise self._damage
         filled = 0
         view = memoryview(buffer)
-        while filled < len(view) and (part := self._raw.read(len(view) - filled)):
-            view[filled : filled + len(part)] = part
-            filled += len(part)
+        try:
+            while filled < len(view) and (part := self._read(len(view) - filled)):
+                view[filled : filled + len(part)] = part
+                filled += len(part)
+        except DAMAGED as error:
+            if not filled:
+                raise
+            self._damage = error
         return filled
 
 
 class _Zstd:
     """Zstandard frames one after another; zstandard's own reader takes a frame cut off for a whole one."""
 
+    PACKED = 1 << 10  # bytes unpacked at once: at most 256 blocks, and a block holds at most 128 KiB
+
     def __init__(self, raw: BinaryIO) -> None:
         self._raw, self._frame, self._begun = raw, zstandard.ZstdDecompressor().decompressobj(), False
+        self._left = memoryview(b"")  # unpacked and not yet asked for
 
-    def read(self, _size: int = -1) -> bytes:
-        """Return some bytes, none at the end. Raises EOFError when the last frame is cut off."""
-        while True:
+    def read(self, size: int) -> bytes:
+        """Return at most `size` bytes, none at the end. Raises EOFError when the last frame is cut off."""
+        while not self._left:
             packed = self._frame.unused_data if self._frame.eof else b""
             if self._frame.eof:
                 self._frame, self._begun = zstandard.ZstdDecompressor().decompressobj(), False
-            packed = packed or self._raw.read(LOOK)
+            packed = packed or self._raw.read(self.PACKED)
             if not packed:
                 if self._begun:
                     raise EOFError("the last frame has no end")
                 return b""
             self._begun = True
-            if found := self._frame.decompress(packed):
-                return found
+            self._left = memoryview(self._frame.decompress(packed))
+        part, self._left = self._left[:size], self._left[size:]
+        return bytes(part)
 
 
 def _read_file(name: str | Path, input_format: str | None, *, strict: bool) -> Iterator[Batch]:
@@ -287,21 +310,30 @@ def _decode(
     name: str, kind: str, records: Sequence[_Record], *, strict: bool
 ) -> tuple[pl.DataFrame, dict[str, int], list[str]]:
     """Return the spans of some records; those that cannot be decoded are told and left out."""
-    left = list(records)
+    bodies = [record.body for record in records]
+    frames: list[pl.DataFrame] = []
+    rejected: Counter[str] = Counter()
     losses: list[str] = []
-    while True:
+    first = 0
+    while first < len(bodies):
         try:
-            decoded = DECODERS[kind]([record.body for record in left])
+            found, bad = DECODERS[kind](bodies[first:]), len(bodies)
         except DecodeError as error:
-            record = left.pop(error.record)
-            place = record.offset + max(error.byte, 0)
-            reason = error.reason.removeprefix(f"request {error.record}, byte {error.byte}: ")
-            said = f"{name}: record {record.number}, byte {place}: {reason}"
+            bad = first + error.record
+            losses.append(_told(name, records[bad], error))
             if strict:
-                raise InputError(said) from error
-            losses.append(said)
-            continue
-        return decoded.spans, decoded.rejected, losses
+                raise InputError(losses[-1]) from error
+            found = DECODERS[kind](bodies[first:bad])  # sound: the first error stands behind them
+        frames.append(found.spans)
+        rejected.update(found.rejected)
+        first = bad + 1
+    return concat(frames), dict(rejected), losses
+
+
+def _told(name: str, record: _Record, error: DecodeError) -> str:
+    """Return what is wrong with a record, and where it stands."""
+    reason = error.reason.removeprefix(f"request {error.record}, byte {error.byte}: ")
+    return f"{name}: record {record.number}, byte {record.offset + max(error.byte, 0)}: {reason}"
 
 
 def _records(stream: BinaryIO, head: bytes, kind: str) -> Iterator[_Record]:
@@ -313,7 +345,7 @@ def _records(stream: BinaryIO, head: bytes, kind: str) -> Iterator[_Record]:
             yield _Record(1, 0, _all(stream))
         else:
             yield from _after_length(stream, how)
-    elif kind == "otlp-json" and _is_lines(head):
+    elif _is_lines(head):
         offset = 0
         for number, line in enumerate(stream, 1):
             if line.strip():
@@ -356,15 +388,17 @@ def _after_length(stream: BinaryIO, how: str) -> Iterator[_Record]:
 
 
 def _is_lines(head: bytes) -> bool:
-    """Whether JSON stands one document a line: the first line is a whole object."""
-    first, newline, _ = head.lstrip().partition(b"\n")
+    """Whether JSON stands one document a line: one is whole, or the next begins with a line."""
+    first, newline, rest = head.removeprefix(BYTE_ORDER_MARK).lstrip().partition(b"\n")
+    if first[:1] != b"{":
+        return False
     if not newline:
-        return first[:1] == b"{" and len(head) >= LOOK
+        return len(head) >= LOOK
     try:
-        return isinstance(orjson.loads(first), dict)
+        orjson.loads(first)
     except orjson.JSONDecodeError:
-        # A broken first line is a loss of its own where the second is whole.
-        return first[:1] == b"{" and first.rstrip()[-1:] == b"}"
+        return rest.lstrip()[:1] == b"{"  # the first line is broken, which is a loss of its own
+    return True
 
 
 def _documents(data: bytes) -> Iterator[_Record]:
