@@ -4,8 +4,8 @@
 
 For machines that no Envoy runs on. The same shop as `samples.mesh`, told by
 CLIENT and SERVER spans only; the client tries again where a sidecar would.
-Without --requests it runs until SIGTERM or Ctrl-C. Prints one JSON document of
-what was sent.
+Without --requests and --seconds it runs until SIGTERM or Ctrl-C. Prints one
+JSON document of what was sent, and on stderr that it runs.
 """
 
 from __future__ import annotations
@@ -68,6 +68,7 @@ async def run(otlp: str, pace: load.Pace) -> dict[str, Any]:
         chosen, path = shop.visit(chance)
         statuses[await answer(Errand("frontend", telemetry, chance), chosen.method, path)] += 1
 
+    print(f"samples.app: the shop runs, spans go to {otlp}", file=sys.stderr, flush=True)
     try:
         await load.send(pace, stop, visit)
     finally:

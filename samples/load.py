@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import math
 import random
 import signal
 import time
@@ -36,10 +37,28 @@ class Pace:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add --otlp, and the options of the pace."""
     parser.add_argument("--otlp", default="127.0.0.1:4317", help="HOST:PORT of an OTLP/gRPC collector")
-    parser.add_argument("--requests", type=int, help="end after so many")
-    parser.add_argument("--for", dest="seconds", type=float, help="end after so many seconds")
-    parser.add_argument("--rate", type=float, help="requests a second (default: 20 when endless, else what it can)")
+    parser.add_argument("--requests", type=number, help="end after so many")
+    parser.add_argument("--seconds", type=amount, help="end after so many seconds")
+    parser.add_argument("--rate", type=amount, help="requests a second (default: 20 when endless, else what it can)")
     parser.add_argument("--seed", type=int, default=1, help="of the customers and of what happens to them")
+
+
+def number(text: str) -> int:
+    """Return a whole number above 0; raises ArgumentTypeError."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
+    return int(text)
+
+
+def amount(text: str) -> float:
+    """Return a finite number above 0; raises ArgumentTypeError."""
+    try:
+        found = float(text)
+    except ValueError:
+        found = math.nan
+    if not 0 < found < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
+    return found
 
 
 def pace(options: argparse.Namespace) -> Pace:
@@ -61,7 +80,7 @@ def stopped() -> asyncio.Event:
 async def send(pace: Pace, stop: asyncio.Event, visit: Callable[[random.Random], Awaitable[None]]) -> None:
     """Send requests until the pace ends or somebody stops us; returns when all are answered.
 
-    An error of `visit` ends the load, as an ExceptionGroup.
+    The first error of `visit` ends the load and is raised.
     """
     chance = random.Random(pace.seed)
     begin = time.monotonic()
@@ -76,14 +95,17 @@ async def send(pace: Pace, stop: asyncio.Event, visit: Callable[[random.Random],
         finally:
             at_once.release()
 
-    async with asyncio.TaskGroup() as group:
-        while sent < limit and time.monotonic() < end:
-            due = begin + sent / pace.rate if pace.rate else begin
-            if await happens(stop, min(due, end) - time.monotonic()):
-                return
-            await at_once.acquire()
-            group.create_task(one())
-            sent += 1
+    try:
+        async with asyncio.TaskGroup() as group:
+            while sent < limit and time.monotonic() < end:
+                due = begin + sent / pace.rate if pace.rate else begin
+                if await happens(stop, min(due, end) - time.monotonic()):
+                    return
+                await at_once.acquire()
+                group.create_task(one())
+                sent += 1
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from None  # one cause ends many requests at once
 
 
 async def happens(event: asyncio.Event, seconds: float) -> bool:

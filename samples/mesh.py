@@ -4,8 +4,8 @@
 
 Starts one Envoy a workload and a gateway, serves the shop behind them, sends
 customers, waits until every Envoy has handed its spans over, and stops all it
-started. Prints one JSON document of what was sent. Without --requests and
---for it runs until SIGTERM or Ctrl-C.
+started. Prints one JSON document of what was sent, and on stderr how it is
+getting on. Without --requests and --seconds it runs until SIGTERM or Ctrl-C.
 
 Owns the run. The shop is in `shop`, Envoy's configuration in `envoys`, its
 processes in `sidecars`.
@@ -141,15 +141,18 @@ class Mesh:
         headers = {"host": host(shop.GATEWAY), "user-agent": "samples.mesh"}
         try:
             status = await self.client.request(gateway, chosen.method, path, headers)
-        except (OSError, asyncio.IncompleteReadError):
-            self.envoys.check()
-            raise
+        except (OSError, asyncio.IncompleteReadError) as error:
+            self.envoys.check(patience=1)
+            raise TracelensError(f"the gateway hung up on {chosen.name} ({error}) and runs on.") from error
+        if status >= 500:
+            self.envoys.check()  # no request of a healthy shop ends so
         self.statuses[status] += 1
 
     async def drain(self) -> dict[str, Ledger]:
         """Wait until every Envoy has handed over all spans it made; return what they say."""
         deadline = time.monotonic() + DRAIN_SECONDS
         while True:
+            self.envoys.check()
             found = {service: ledger(envoy.counters()) for service, envoy in self.envoys.running.items()}
             if all(each.settled for each in found.values()) or time.monotonic() > deadline:
                 return found
@@ -176,13 +179,20 @@ async def run(otlp: str, pace: load.Pace, *, app_spans: bool) -> dict[str, Any]:
         stack.push_async_callback(mesh.close)
         await mesh.start()
         telemetry = mesh.instrument(otlp) if app_spans else None
+        tell(f"{len(envoys.running)} Envoys run, spans go to {otlp}; requests begin")
         begin = time.monotonic()
         await load.send(pace, stop, mesh.visit)
         seconds = time.monotonic() - begin
+        tell(f"{mesh.statuses.total()} requests answered; the Envoys hand over their last spans")
         sent = await mesh.drain()
         made = await asyncio.to_thread(telemetry.close) if telemetry else 0
         envoys.stop()  # writes the rest of the access log
         return summary(mesh, sent, made, seconds)
+
+
+def tell(progress: str) -> None:
+    """Say on stderr how the run is getting on; stdout is for the document."""
+    print(f"samples.mesh: {progress}", file=sys.stderr, flush=True)
 
 
 def summary(mesh: Mesh, sent: dict[str, Ledger], app_spans: int, seconds: float) -> dict[str, Any]:

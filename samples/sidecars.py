@@ -22,7 +22,7 @@ from typing import Any
 
 from samples.envoys import COLLECTOR, LOOPBACK, Sidecar
 from samples.http1 import Address
-from tracelens.errors import StartError
+from tracelens.errors import StartError, TracelensError
 
 START_SECONDS = 60.0
 STOP_SECONDS = 5.0
@@ -96,7 +96,7 @@ class Envoys:
         """Start an Envoy and return once it takes requests; raises StartError with its last words."""
         config = self.folder / f"{sidecar.service}.json"
         admin = self.folder / f"{sidecar.service}.admin"
-        log = self.folder / f"{sidecar.service}.log"
+        log = self.log(sidecar.service)
         config.write_text(json.dumps(sidecar.bootstrap(), indent=1))
         command = [str(self.binary), "-c", str(config), "--admin-address-path", str(admin)]
         command += ["--disable-hot-restart", "--concurrency", "1", "--log-level", "warning"]
@@ -113,8 +113,7 @@ class Envoys:
         deadline = time.monotonic() + START_SECONDS
         while (ready := self.ready(sidecar.service, process, admin)) is None:
             if process.poll() is not None:
-                words = log.read_text(errors="replace")[-1500:]
-                raise StartError(f"Envoy of {sidecar.service} ended with status {process.returncode}:\n{words}")
+                raise StartError(self.last_words(sidecar.service, process.returncode))
             if time.monotonic() > deadline:
                 raise StartError(f"Envoy of {sidecar.service} takes no requests after {START_SECONDS:.0f} s.")
             time.sleep(POLL_SECONDS)  # between two looks at another process
@@ -136,12 +135,24 @@ class Envoys:
         ports = {each["name"]: port_of(each) for each in listed.get("listener_statuses", [])}
         return Envoy(service, process, address, ports)
 
-    def check(self) -> None:
-        """Raise StartError when an Envoy has ended."""
+    def check(self, patience: float = 0.0) -> None:
+        """Raise TracelensError when an Envoy has ended, or does within some seconds: its sockets close first."""
+        deadline = time.monotonic() + patience
         for service, envoy in self.running.items():
-            if envoy.process.poll() is not None:
-                words = (self.folder / f"{service}.log").read_text(errors="replace")[-1500:]
-                raise StartError(f"Envoy of {service} ended with status {envoy.process.returncode}:\n{words}")
+            try:
+                status = envoy.process.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                continue
+            raise TracelensError(self.last_words(service, status))
+
+    def log(self, service: str) -> Path:
+        """Return where an Envoy's own messages go."""
+        return self.folder / f"{service}.log"
+
+    def last_words(self, service: str, status: int) -> str:
+        """Return how an Envoy ended, and its last messages."""
+        words = self.log(service).read_text(errors="replace")[-1500:].strip()
+        return f"Envoy of {service} ended with status {status}. It said: {words or 'nothing'}"
 
     def stop(self) -> None:
         """Stop all of them."""

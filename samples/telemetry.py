@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Awaitable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 from opentelemetry.context import Context
@@ -21,6 +22,7 @@ from samples.shop import NAMESPACE, VERSION, Reply
 from tracelens.errors import StartError, UsageError
 
 DELAY_MS = 1000  # a demo wants to see its spans soon; the SDK's default is 5 s
+EXPORT_SECONDS = 5.0  # until a batch is given up; a collector of ours answers within milliseconds
 
 
 class Count(SpanProcessor):
@@ -53,7 +55,7 @@ class Telemetry:
         )
         made = TracerProvider(resource=resource)
         made.add_span_processor(self.count)
-        exporter = OTLPSpanExporter(endpoint=otlp, insecure=True)
+        exporter = OTLPSpanExporter(endpoint=otlp, insecure=True, timeout=EXPORT_SECONDS)
         made.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=DELAY_MS))
         return made
 
@@ -63,8 +65,11 @@ class Telemetry:
 
     def close(self) -> int:
         """Export what is left; return how many spans there were in all."""
-        for provider in self.providers.values():
-            provider.shutdown()
+        with ThreadPoolExecutor(
+            len(self.providers)
+        ) as pool:  # side by side: each may wait for a collector that is gone
+            for done in [pool.submit(provider.shutdown) for provider in self.providers.values()]:
+                done.result()
         return self.count.spans
 
 
@@ -104,10 +109,10 @@ async def serving(
 def reachable(otlp: str) -> tuple[str, int]:
     """Return the numeric address of a collector that listens; raises UsageError or StartError."""
     name, _, port = otlp.removeprefix("http://").rstrip("/").rpartition(":")
-    if not name or not port.isdigit():
+    if not name or not port.isdecimal() or not 0 < int(port) < 65536:
         raise UsageError(f"--otlp {otlp!r} is no address. Write HOST:PORT.")
     try:
-        with socket.create_connection((name, int(port)), timeout=5) as connection:
+        with socket.create_connection((name.strip("[]"), int(port)), timeout=5) as connection:
             return connection.getpeername()[0], int(port)
     except OSError as error:
         raise StartError(f"nobody takes spans on {otlp} ({error}). Start one: tracelens up") from error
