@@ -118,14 +118,18 @@ class Encoder:
 
     def key_values(self, field: int, attributes: Any) -> bytes:
         """Return attributes as repeated fields of their owner."""
-        return b"".join([self._key_value(field, pair) for pair in listed(attributes, "attributes")])
-
-    def _key_value(self, field: int, pair: Json) -> bytes:
-        value = pair.get("value")
-        if value.__class__ is dict and len(value) == 1:
+        known = self._known
+        parts = []
+        for pair in listed(attributes, "attributes"):
+            key, value = pair.get("key"), pair.get("value")
+            if value.__class__ is not dict or len(value) != 1:
+                parts.append(message(field, text(1, key) + self._value(value)))
+                continue
             ((kind, inner),) = value.items()
-            return self.attribute(field, pair.get("key"), kind, inner)
-        return message(field, text(1, pair.get("key")) + self._value(value))
+            # What `attribute` would find; a call for each costs as much as the look-up.
+            found = known.get((field, key, kind, inner)) if inner.__class__ is str and key.__class__ is str else None
+            parts.append(found or self.attribute(field, key, kind, inner))
+        return b"".join(parts)
 
     def attribute(self, field: int, key: Any, kind: str, inner: Any) -> bytes:
         """Return an attribute as a field of its owner; kind and inner: the value as OTLP JSON has it."""
