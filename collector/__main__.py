@@ -17,10 +17,11 @@ from pathlib import Path
 
 from collector.config import Address, Config
 from collector.data_dir import DataDir, replace
-from collector.parts import Part, StartFailed, die_with_parent
+from collector.parts import Part, StartFailed
 from collector.port import hold
 from tracelens import _cache
 from tracelens.errors import TracelensError
+from tracelens.parent import end_with_parent
 
 WRITER_THREADS = "2"  # of polars: decoding and writing take turns with the workers on a small machine
 
@@ -41,6 +42,8 @@ def main() -> int:
             workers=options.workers,
             insecure=options.insecure,
         )
+        if options.with_parent:
+            end_with_parent(signal.SIGTERM)
         return asyncio.run(supervise(config))
     except TracelensError as error:
         print(f"tracelens collector: {error}", file=sys.stderr)
@@ -55,12 +58,13 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--otlp-grpc", default="127.0.0.1:4317", help="HOST:PORT; :0 picks a free port")
     parser.add_argument("--workers", type=int, default=1, help="ingest processes")
     parser.add_argument("--insecure", action="store_true", help="allow addresses beyond loopback")
+    parser.add_argument("--with-parent", action="store_true", help="drain and end when the parent process ends")
     parser.add_argument("--number", type=int, default=0, help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
 def _worker(options: argparse.Namespace) -> int:
-    die_with_parent()
+    end_with_parent(signal.SIGKILL)
     from collector.worker import serve
     from tracelens.wire import _scan
 
@@ -71,7 +75,7 @@ def _worker(options: argparse.Namespace) -> int:
 
 
 def _writer(options: argparse.Namespace) -> int:
-    die_with_parent()
+    end_with_parent(signal.SIGKILL)
     from collector.data_dir import WAIT_SECONDS
     from collector.writer import Writer
 

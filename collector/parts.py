@@ -3,25 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import os
-import signal
 import sys
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-PR_SET_PDEATHSIG = 1  # linux/prctl.h
 DRAIN_TRIES = 3  # of a part that dies while it should drain
 RESTART_SECONDS = 0.5  # between two deaths of one part: a part that cannot live should not take the machine
-
-
-def die_with_parent() -> None:
-    """Have the kernel kill this process when its parent ends, however that ends."""
-    parent = os.getppid()
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it ended before the kernel knew
-        os.kill(os.getpid(), signal.SIGKILL)
 
 
 @dataclass
@@ -61,6 +49,7 @@ class Part:
         A part that dies while it drains, or is dead just then, is started again to drain.
         """
         self._stopping.set()
+        self._go.set()  # one that still waits for the word would wait for ever
         assert self._task is not None
         return await self._task
 

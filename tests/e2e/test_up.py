@@ -19,7 +19,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-from tests.running import answer, eventually, tracelens, up
+from tests.running import answer, eventually, start, tracelens, up
 
 pytestmark = pytest.mark.process
 
@@ -145,3 +145,36 @@ def test_the_demo_shows_routes_of_live_traffic(tmp_path: Path) -> None:
         demo.send_signal(signal.SIGTERM)
         assert demo.wait(90) == 0
     assert not list(tmp_path.glob("tracelens-demo-*"))
+
+
+def test_nothing_outlives_up_however_it_ends(tmp_path: Path) -> None:
+    """Killed outright, `up` cannot stop its programs: the kernel tells them, and they drain."""
+    running = start(tmp_path / "data", "--dashboard", "127.0.0.1:0")
+    send(running.addresses["otlp_grpc"], 20)
+    running.process.kill()
+    running.process.wait()
+    eventually(lambda: processes_of(tmp_path), lambda found: found == [])
+    assert spans_in(tmp_path / "data") == 20
+
+
+def processes_of(folder: Path) -> list[str]:
+    """Return the command lines of processes that name a folder."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            line = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:  # ended meanwhile
+            continue
+        if str(folder) in line and "pytest" not in line.split()[:4]:
+            found.append(line)
+    return found
+
+
+def test_a_store_that_cannot_be_read_ends_up_with_its_reason(tmp_path: Path) -> None:
+    log = tmp_path / "data" / "store" / "_delta_log"
+    log.mkdir(parents=True)
+    (log / f"{0:020}.json").write_text("rubbish")
+    done = tracelens("up", "--data-dir", str(tmp_path / "data"), "--otlp-grpc", "127.0.0.1:0", "--dashboard", "off")
+    assert done.returncode == 3
+    assert "the store cannot be read" in done.stderr.decode()
+    assert "Traceback" not in done.stderr.decode()
