@@ -122,3 +122,9 @@ def test_contrast_names_the_value_that_differs_most() -> None:
 def test_contrast_leaves_ids_out() -> None:
     frame = pl.DataFrame({"attr:guid": [str(n) for n in range(1_000)]})
     assert contrast(frame, pl.Series([n < 10 for n in range(1_000)])).is_empty()
+
+
+def test_contrast_leaves_ids_of_few_calls_out() -> None:
+    frame = pl.DataFrame({"attr:guid": ["a", "b", "c", "d"], "attr:zone": ["x", "x", "y", "y"]})
+    found = contrast(frame, pl.Series([True, True, False, False]))
+    assert found["attribute"].to_list() == ["attr:zone"]

@@ -46,7 +46,7 @@ def measure(spans: int) -> dict[str, float]:
     folded = calls(forest)
     grouped = folded.table.lazy().group_by("service", "route")
     duration = pl.col("duration_nano")
-    baseline = grouped.agg(duration.quantile(0.5), duration.quantile(0.9), duration.quantile(0.99))
+    baseline = grouped.agg(p50=duration.quantile(0.5), p90=duration.quantile(0.9), p99=duration.quantile(0.99))
     figures = {
         "fold spans into calls, spans/s": rate(len(frame), lambda: calls(forest)),
         "routes with exact percentiles, calls/s": rate(

@@ -16,7 +16,7 @@ CONTRAST = pl.Schema(
     }
 )
 
-MAX_VALUES = 200  # an attribute with more values among the selected is an id, not a cause
+MAX_VALUES = 200  # an attribute with more values, or with one for every other call, is an id, not a cause
 
 
 def contrast(calls: pl.DataFrame, chosen: pl.Series) -> pl.DataFrame:
@@ -54,7 +54,7 @@ def _most_different(values: pl.Series, chosen: pl.Series, n_selected: int, n_res
         .with_columns(attribute=pl.lit(values.name))
         .collect()
     )
-    if len(counted) > MAX_VALUES or counted.is_empty():
+    if len(counted) > MAX_VALUES or len(counted) * 2 > len(values) - values.null_count():
         return None
     first = counted.sort((pl.col("selected") - pl.col("rest")).abs(), "value", descending=[True, False]).head(1)
     return first.filter(pl.col("selected") != pl.col("rest")).select(CONTRAST.names()) if len(first) else None

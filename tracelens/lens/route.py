@@ -69,7 +69,9 @@ def exemplars(window: Analysed, question: Question, route: Route, box: Box, limi
 def contrast(source: Source, window: Analysed, question: Question, route: Route, box: Box) -> Answer:
     """Return what the calls in a box share and the route's other calls do not.
 
-    Attributes are those of a call's entry span, of whatever type, as text.
+    Attributes are those of all spans that work for a call, of whatever type, as
+    text: the entry span's value, else the greatest of the others', so that an
+    attempt's `retry.count` tells of the call.
     """
     table = whole_calls(window, question, route)
     chosen = table.select(in_box(box)).to_series()
@@ -79,22 +81,20 @@ def contrast(source: Source, window: Analysed, question: Question, route: Route,
 
 def _attributes(source: Source, window: Analysed, question: Question, table: pl.DataFrame) -> pl.DataFrame:
     """Return one row a call of `table`, one String column an attribute; null columns left out."""
-    spans = window.forest.spans
-    wanted = spans.select("trace_id", "span_id")[table["span"].to_numpy()].with_columns(call=pl.int_range(pl.len()))
-    full = source.whole(wanted["trace_id"].unique(), question.start_nano, question.end_nano)
+    full = source.whole(table["trace_id"].unique(), question.start_nano, question.end_nano)
     columns = [name for name in full.columns if is_attribute(name)]
+    texts = full.lazy().select("trace_id", "span_id", *(pl.col(name).cast(pl.String) for name in columns))
+    # A span sent twice is one: the first of each id stands.
+    known = texts.unique(["trace_id", "span_id"], keep="first", maintain_order=True)
+    of_entry = [pl.col(name).filter("is_entry").first() for name in columns]
+    of_others = [pl.col(name).max() for name in columns]
     found = (
-        wanted.lazy()
-        .join(
-            full.lazy()
-            .select("trace_id", "span_id", *(pl.col(name).cast(pl.String) for name in columns))
-            .unique(["trace_id", "span_id"], keep="first", maintain_order=True),
-            on=["trace_id", "span_id"],
-            how="left",
-            validate="m:1",
-            maintain_order="left",
-        )
-        .drop("trace_id", "span_id", "call")
+        _working_spans(window, table)
+        .join(known, on=["trace_id", "span_id"], how="left", validate="m:1", maintain_order="left")
+        .group_by("call", maintain_order=True)
+        .agg(pl.coalesce(own, other) for own, other in zip(of_entry, of_others, strict=True))
+        .sort("call")
+        .drop("call")
         .collect()
     )
     of_call = table.select(
@@ -102,3 +102,14 @@ def _attributes(source: Source, window: Analysed, question: Question, table: pl.
     )
     present = [name for name in found.columns if found[name].null_count() < len(found)]
     return pl.concat([of_call, found.select(present)], how="horizontal")
+
+
+def _working_spans(window: Analysed, table: pl.DataFrame) -> pl.LazyFrame:
+    """Return the spans that work for the calls of `table`: call (row of the table), is_entry, ids."""
+    entry = table["span"].to_numpy()
+    position = np.full(len(window.calls.call) + 1, -1, np.int64)  # of a call's row; the last is for spans of no call
+    position[entry] = np.arange(len(entry))
+    call = position[window.calls.call]
+    rows = np.flatnonzero(call >= 0)
+    ids = window.forest.spans.select("trace_id", "span_id")[rows]
+    return ids.lazy().with_columns(call=pl.Series(call[rows]), is_entry=pl.Series(window.calls.call[rows] == rows))
