@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tracelens import wal
 from tracelens.wal import Appender, Record
 
+LOG = logging.getLogger(__name__)
 SEAL_BYTES = 64 << 20
 SEAL_SECONDS = 2.0  # spans are seen that much later; fewer, larger files the other way
 MIN_FREE_BYTES = 256 << 20  # below it the log refuses, so that queries and folding still have room
@@ -56,33 +58,40 @@ class GroupCommit:
         self._disk.shutdown()
 
     async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
         while True:
             try:
                 async with asyncio.timeout(self._until_sealing()):
                     await self._wake.wait()
             except TimeoutError:
-                await loop.run_in_executor(self._disk, self._seal)
+                await self._on_disk(self._seal)
                 continue
             self._wake.clear()
             while self._waiting:
                 batch, self._waiting = self._waiting, []
-                try:
-                    await loop.run_in_executor(self._disk, self._write, [part for parts, _ in batch for part in parts])
-                except OSError as error:
-                    refusal = NotDurable(f"the log cannot be written: {error.strerror or error}")
-                    for _, done in batch:
-                        if not done.done():
-                            done.set_exception(refusal)
-                else:
-                    for _, done in batch:
-                        if not done.done():  # its caller may have gone away
-                            done.set_result(None)
+                await self._commit(batch)
+                # Here, and not after the loop: under a steady load there is always one more batch.
+                if self._until_sealing() == 0:
+                    await self._on_disk(self._seal)
             if self._closing:
-                await loop.run_in_executor(self._disk, self._seal)
+                await self._on_disk(self._seal)
                 return
-            if self._until_sealing() == 0:
-                await loop.run_in_executor(self._disk, self._seal)
+
+    async def _commit(self, batch: list[tuple[Sequence[bytes], asyncio.Future[None]]]) -> None:
+        """Write a batch, and tell those who wait for it how that went."""
+        try:
+            await self._on_disk(self._write, [part for parts, _ in batch for part in parts])
+        except OSError as error:
+            refusal = NotDurable(f"the log cannot be written: {error.strerror or error}")
+            for _, done in batch:
+                if not done.done():
+                    done.set_exception(refusal)
+        else:
+            for _, done in batch:
+                if not done.done():  # its caller may have gone away
+                    done.set_result(None)
+
+    async def _on_disk(self, work: Callable[..., None], *arguments: object) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._disk, work, *arguments)
 
     def _until_sealing(self) -> float | None:
         """Return the seconds until the open segment is old or large enough; None without one."""
@@ -107,9 +116,13 @@ class GroupCommit:
             raise
 
     def _seal(self) -> None:
+        """Seal the open segment; one that cannot be renamed keeps its records for the next start."""
         segment, self._segment = self._segment, None
         if segment is not None:
-            segment.seal()
+            try:
+                segment.seal()
+            except OSError:
+                LOG.exception("%s cannot be sealed; it is taken up when the collector starts again", segment.path)
 
 
 def _check_space(folder: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from collector import group_commit
 from collector.admission import Admission, Overloaded
 from collector.config import Address, Config
 from collector.data_dir import DataDir
@@ -75,6 +76,47 @@ def test_requests_that_wait_together_share_a_sync(tmp_path: Path, monkeypatch: p
     assert number == 5
     assert len(wal.read(path).records) == 100
     assert len(syncs) < 10
+
+
+def test_segments_are_sealed_under_a_load_that_never_pauses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The writer sees sealed segments only: a busy worker must not keep its spans from the store."""
+    monkeypatch.setattr(group_commit, "SEAL_BYTES", 1_000)
+
+    async def scenario() -> None:
+        log = GroupCommit(tmp_path, 0, 0)
+
+        async def sender() -> None:
+            for _ in range(30):
+                await log.append(record())
+
+        await asyncio.gather(*(sender() for _ in range(4)))
+        assert len(list(wal.segments(tmp_path, wal.SEALED))) > 5
+        await log.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_log_that_cannot_be_sealed_goes_on(tmp_path: Path) -> None:
+    folder = tmp_path / "wal"
+    folder.mkdir()
+
+    async def scenario() -> None:
+        log = GroupCommit(folder, 0, 0)
+        await log.append(record())
+        folder.rename(tmp_path / "away")
+        with pytest.raises(NotDurable):
+            await asyncio.wait_for(refused(log), 10)
+        folder.mkdir()
+        await log.append(record())
+        await log.close()
+
+    async def refused(log: GroupCommit) -> None:
+        while True:  # until the open segment is old and cannot be sealed
+            await log.append(record())
+            await asyncio.sleep(0.05)
+
+    asyncio.run(scenario())
+    assert len(list(wal.segments(folder, wal.SEALED))) == 1
 
 
 def test_a_failed_sync_refuses_its_requests_and_keeps_the_earlier_ones(
