@@ -52,7 +52,7 @@ def test_paths_of_urls(url: str, path: str | None) -> None:
 def operation(name: str, **attributes: Any) -> str:
     row = {f"attr:{key.replace('__', '.')}": value for key, value in attributes.items()}
     spans = frame([{"name": name, "kind": 2, **row}])
-    found: str = spans.select(names.operation(spans.columns)).item()
+    found: str = names.operations(spans).item()
     return found
 
 
@@ -69,7 +69,7 @@ def test_newer_names_of_attributes_win() -> None:
         "attr:http.url": "http://x/old",
     }
     spans = frame([{"name": "HTTP PUT", **row}])
-    assert spans.select(names.operation(spans.columns)).item() == "PUT /new"
+    assert names.operations(spans).item() == "PUT /new"
 
 
 def test_grpc_methods_are_routes() -> None:
@@ -112,8 +112,7 @@ def test_upstream_spans_are_named_by_the_first_label_of_the_host() -> None:
 
 def workload(service: str, **columns: Any) -> tuple[str, str | None]:
     spans = frame([{"service_name": service, **columns}])
-    found = spans.select(workload=names.workload(spans.columns)[0], namespace=names.workload(spans.columns)[1])
-    name, namespace = found.row(0)
+    name, namespace = names.workloads(spans).row(0)
     return name, namespace
 
 

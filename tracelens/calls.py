@@ -21,7 +21,7 @@ import polars as pl
 
 from tracelens import _fold, names, semconv
 from tracelens.forest import Forest
-from tracelens.names import MAX_OPERATIONS, OTHER, has_flag
+from tracelens.names import MAX_OPERATIONS, OTHER, codes, has_flag
 from tracelens.spans import CLIENT, CONSUMER, PRODUCER, SERVER, STATUS_ERROR, UNSPECIFIED, attribute, whole
 
 CALLS = pl.Schema(
@@ -127,7 +127,6 @@ def _facts(spans: pl.DataFrame) -> pl.DataFrame:
     own = (
         spans.lazy()
         .select(
-            operation=names.operation(columns),
             chosen=attribute(columns, semconv.HTTP_ROUTE).is_not_null()
             | attribute(columns, semconv.RPC_SERVICE).is_not_null(),
             role=role.cast(pl.Int8),
@@ -141,28 +140,7 @@ def _facts(spans: pl.DataFrame) -> pl.DataFrame:
         )
         .collect()
     )
-    return pl.concat([_workloads(spans), own], how="horizontal")
-
-
-def _workloads(spans: pl.DataFrame) -> pl.DataFrame:
-    """Return workload and namespace of each span, worked out once for each combination of what tells them."""
-    inputs = spans.select(names.workload_inputs(spans.columns))
-    combined = np.zeros(len(spans), np.int64)
-    for name in inputs.columns:
-        codes = _codes(inputs[name])
-        # Dense again after each column: a product of many counts could pass 64 bits.
-        combined = _codes(pl.Series(combined * (int(codes.max(initial=0)) + 2) + codes)).astype(np.int64)
-    distinct, first = np.unique(combined, return_index=True)
-    workload, namespace = names.workload(inputs.columns)
-    told = inputs[first].select(workload=workload, namespace=namespace)
-    return told[np.searchsorted(distinct, combined)]
-
-
-def _codes(values: pl.Series) -> npt.NDArray[np.int32]:
-    """Return a small code per distinct value, -1 for null."""
-    known = pl.DataFrame({"value": values.unique().drop_nulls()}).with_row_index("code")
-    found = values.to_frame("value").join(known, on="value", how="left", validate="m:1", maintain_order="left")
-    return np.array(found["code"].cast(pl.Int32).fill_null(-1).to_numpy(), np.int32)
+    return pl.concat([names.workloads(spans), names.operations(spans).to_frame(), own], how="horizontal")
 
 
 def _fold_spans(forest: Forest, facts: pl.DataFrame) -> _Folded:
@@ -170,7 +148,7 @@ def _fold_spans(forest: Forest, facts: pl.DataFrame) -> _Folded:
     n = len(facts)
     folded = _Folded(np.zeros(n, np.int8), np.full(n, -1, np.int64), np.zeros(n, np.int8))
     role, hint, typed, referenced = (_array(facts[name], np.int8) for name in ("role", "hint", "typed", "referenced"))
-    node = _codes(facts["node"])
+    node = codes(facts["node"])
     _mark_gateways(node, hint, role, _array(forest.spans["kind"], np.int8))
     _fold.fold(
         forest.parent,
@@ -179,7 +157,7 @@ def _fold_spans(forest: Forest, facts: pl.DataFrame) -> _Folded:
         role,
         hint,
         node,
-        _codes(facts["workload"]),
+        codes(facts["workload"]),
         typed,
         referenced,
         folded.direction,

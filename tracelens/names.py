@@ -12,8 +12,10 @@ digit and is not a version such as `v1`.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from tracelens import semconv
@@ -94,16 +96,53 @@ def workload_inputs(columns: Collection[str]) -> list[str]:
     return ["service_name", *sorted(wanted & set(columns))]
 
 
-def operation(columns: Collection[str]) -> pl.Expr:
-    """Return what a span was asked to do, by the rule at the top of this module."""
-    method = attribute(columns, semconv.HTTP_METHOD)
-    name = pl.col("name")
-    path = url_path(pl.coalesce(attribute(columns, semconv.URL_PATH), attribute(columns, semconv.HTTP_URL)))
-    route = attribute(columns, semconv.HTTP_ROUTE)
-    rpc_service = attribute(columns, semconv.RPC_SERVICE)
-    rpc_method = attribute(columns, semconv.RPC_METHOD)
-    grpc = path.str.extract(GRPC_PATH)
-    is_grpc = attribute(columns, semconv.GRPC_STATUS).is_not_null() | attribute(columns, ("grpc.path",)).is_not_null()
+def workloads(spans: pl.DataFrame) -> pl.DataFrame:
+    """Return workload and namespace of each span."""
+    inputs = spans.select(workload_inputs(spans.columns))
+    name, namespace = workload(inputs.columns)
+    return per_distinct(inputs, {"workload": name, "namespace": namespace})
+
+
+def per_distinct(inputs: pl.DataFrame, wanted: Mapping[str, pl.Expr]) -> pl.DataFrame:
+    """Return expressions over `inputs` row by row, each worked out once for a distinct row.
+
+    Names repeat: a million spans have some hundred, and text is what costs.
+    """
+    combined = np.zeros(len(inputs), np.int64)
+    for column_name in inputs.columns:
+        code = codes(inputs[column_name])
+        # Dense again after each column: a product of many counts could pass 64 bits.
+        combined = codes(pl.Series(combined * (int(code.max(initial=0)) + 2) + code)).astype(np.int64)
+    distinct, first = np.unique(combined, return_index=True)
+    return inputs[first].select(**wanted)[np.searchsorted(distinct, combined)]
+
+
+def codes(values: pl.Series) -> npt.NDArray[np.int32]:
+    """Return a small code per distinct value, -1 for null."""
+    known = pl.DataFrame({"value": values.unique().drop_nulls()}).with_row_index("code")
+    found = values.to_frame("value").join(known, on="value", how="left", validate="m:1", maintain_order="left")
+    return np.array(found["code"].cast(pl.Int32).fill_null(-1).to_numpy(), np.int32)
+
+
+def operations(spans: pl.DataFrame) -> pl.Series:
+    """Return what each span was asked to do, by the rule at the top of this module."""
+    columns = spans.columns
+    told = spans.lazy().select(
+        name=pl.col("name"),
+        method=attribute(columns, semconv.HTTP_METHOD),
+        path=url_path(pl.coalesce(attribute(columns, semconv.URL_PATH), attribute(columns, semconv.HTTP_URL))),
+        route=attribute(columns, semconv.HTTP_ROUTE),
+        rpc_service=attribute(columns, semconv.RPC_SERVICE),
+        rpc_method=attribute(columns, semconv.RPC_METHOD),
+        is_grpc=attribute(columns, semconv.GRPC_STATUS).is_not_null(),
+        unrouted=has_flag(columns, semconv.UNROUTED),
+    )
+    return per_distinct(told.collect(), {"operation": _operation()}).to_series()
+
+
+def _operation() -> pl.Expr:
+    """Return the operation, of columns as `operations` makes them."""
+    name, method, path, route = (pl.col(column_name) for column_name in ("name", "method", "path", "route"))
     # A name that is the request's own path, with or without the method, was chosen by nobody.
     named_path = name.str.extract(rf"^(?:{METHOD} )?(/.*)$")
     raw = named_path.is_not_null() & (path.is_null() | (url_path(named_path) == path))
@@ -111,14 +150,14 @@ def operation(columns: Collection[str]) -> pl.Expr:
     templated = template(pl.coalesce(path, url_path(named_path)))
     with_method = pl.coalesce(method, name.str.extract(rf"^({METHOD}) "))
     return (
-        pl.when(_unrouted(columns))
+        pl.when("unrouted")
         .then(pl.lit(NO_ROUTE))
         .when(route.is_not_null())
         .then(pl.concat_str(method, route, separator=" ", ignore_nulls=True))
-        .when(rpc_service.is_not_null())
-        .then(pl.concat_str(rpc_service, rpc_method, separator="/", ignore_nulls=True))
-        .when(is_grpc & grpc.is_not_null())
-        .then(grpc)
+        .when(pl.col("rpc_service").is_not_null())
+        .then(pl.concat_str("rpc_service", "rpc_method", separator="/", ignore_nulls=True))
+        .when(pl.col("is_grpc") & path.str.contains(GRPC_PATH))
+        .then(path.str.extract(GRPC_PATH))
         .when(chosen)
         .then(name)
         .when(templated.is_not_null())
@@ -135,11 +174,6 @@ def _short_cluster(name: pl.Expr) -> pl.Expr:
     return name.str.replace(r"^router (?:(?:in|out)bound\|[0-9]*\|[^|]*\|)([^. ]*)[^ ]* egress$", "router ${1} egress")
 
 
-def _unrouted(columns: Collection[str]) -> pl.Expr:
-    """Whether Envoy found no route, or no cluster, for the request."""
-    return has_flag(columns, semconv.UNROUTED)
-
-
 def has_flag(columns: Collection[str], flags: Collection[str]) -> pl.Expr:
     """Whether one of `flags` is among a span's Envoy response flags (a list such as `URX,UF`)."""
     found = attribute(columns, semconv.ENVOY_RESPONSE_FLAGS)
@@ -148,7 +182,7 @@ def has_flag(columns: Collection[str], flags: Collection[str]) -> pl.Expr:
 
 def wanted_columns() -> set[str]:
     """Return the attribute keys the rules of this module and of `calls.py` look at."""
-    keys: set[str] = {"grpc.path"}
+    keys: set[str] = set()
     for value in vars(semconv).values():
         if isinstance(value, tuple):
             keys.update(value)
