@@ -13,10 +13,12 @@ from __future__ import annotations
 import glob
 import gzip
 import io
+import os
 import sys
 import zlib
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,6 +45,7 @@ BATCH_BYTES = 32 << 20  # decoded together: some 50,000 spans
 MAX_RECORD = 2 << 30  # of one message: protobuf's own limit
 LOOK = 1 << 16  # bytes that tell a format
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+AT_ONCE = min(os.cpu_count() or 1, 4)  # batches decoded side by side: memory grows with them
 STDIN = "-"
 DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError)
 REMEDY = "TraceLens reads OTLP JSON, OTLP protobuf and Jaeger JSON, plain, gzip or zstd; --input-format says which."
@@ -64,6 +67,9 @@ class _Record:
     number: int  # from 1
     offset: int  # of its first byte in the uncompressed file
     body: bytes
+
+
+_Outcome = tuple[pl.DataFrame, dict[str, int], list[str]]  # spans, rejected, losses
 
 
 def files(source: str | Path) -> list[Path]:
@@ -267,8 +273,11 @@ def _batches(name: str, kind: str, records: Iterator[_Record], *, strict: bool) 
     """Yield decoded batches; a record that cannot be decoded is a loss, unless none can."""
     decoded_any = False
     losses: list[str] = []  # not yet told: until something is decoded, all of it may be unreadable
-    for chunk in _chunks(records, losses, name, strict=strict):
-        spans, rejected, lost = _decode(name, kind, chunk, strict=strict)
+
+    def decode(chunk: list[_Record]) -> _Outcome:
+        return _decode(name, kind, chunk, strict=strict)
+
+    for chunk, (spans, rejected, lost) in _ahead(_chunks(records, losses, name, strict=strict), decode):
         losses.extend(lost)
         decoded_any |= len(lost) < len(chunk)
         if decoded_any:
@@ -278,6 +287,21 @@ def _batches(name: str, kind: str, records: Iterator[_Record], *, strict: bool) 
         raise InputError(losses[0] + (f" (and {len(losses) - 1} more)" if len(losses) > 1 else ""))
     if losses:
         yield Batch(otlp.decode([]).spans, {}, name, kind, losses)
+
+
+def _ahead(
+    chunks: Iterator[list[_Record]], decode: Callable[[list[_Record]], _Outcome]
+) -> Iterator[tuple[list[_Record], _Outcome]]:
+    """Yield chunks decoded, in order, some of them at once: kernels run without the interpreter's lock."""
+    waiting: deque[tuple[list[_Record], Future[_Outcome]]] = deque()
+    with ThreadPoolExecutor(AT_ONCE, "decode") as pool:
+        for chunk in chunks:
+            waiting.append((chunk, pool.submit(decode, chunk)))
+            if len(waiting) > AT_ONCE:
+                first, decoded = waiting.popleft()
+                yield first, decoded.result()
+        for first, decoded in waiting:
+            yield first, decoded.result()
 
 
 def _chunks(records: Iterator[_Record], losses: list[str], name: str, *, strict: bool) -> Iterator[list[_Record]]:

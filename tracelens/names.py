@@ -110,6 +110,8 @@ def per_distinct(inputs: pl.DataFrame, wanted: Mapping[str, pl.Expr]) -> pl.Data
     """
     combined = np.zeros(len(inputs), np.int64)
     for column_name in inputs.columns:
+        if inputs[column_name].null_count() == len(inputs):
+            continue
         code = codes(inputs[column_name])
         # Dense again after each column: a product of many counts could pass 64 bits.
         combined = codes(pl.Series(combined * (int(code.max(initial=0)) + 2) + code)).astype(np.int64)
