@@ -19,7 +19,7 @@ from collector.config import Address, Config
 from collector.data_dir import DataDir, replace
 from collector.parts import Part, StartFailed
 from collector.port import hold
-from tracelens import _cache
+from tracelens import _cache, wal
 from tracelens.errors import TracelensError
 from tracelens.parent import end_with_parent
 
@@ -104,6 +104,8 @@ async def supervise(config: Config) -> int:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     folder = DataDir(config.data_dir)
     lock = folder.lock("lock")
+    folder.addresses.unlink(missing_ok=True)  # of a run that was killed: nothing takes spans yet
+    wal.recover(folder.wal)  # of all workers there ever were: there may be fewer now
     held, address = hold(config.otlp_grpc)
     writer = Part("writer", ("writer", "--data-dir", str(folder.path), "--store", str(config.store)))
     writer.environment["POLARS_MAX_THREADS"] = WRITER_THREADS

@@ -84,7 +84,10 @@ class DataDir:
 
     def next_number(self, worker: int) -> int:
         """Seal what the worker left open and return the number of its next segment."""
-        return max(wal.recover(self.wal, worker), self.committed().get(worker, -1)) + 1
+        wal.recover(self.wal, worker)
+        # In this order: the writer writes a number down before it removes the segment.
+        on_disk = wal.highest(self.wal, worker)
+        return max(on_disk, self.committed().get(worker, -1)) + 1
 
 
 def replace(file: Path, text: str) -> None:

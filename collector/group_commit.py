@@ -24,6 +24,9 @@ SEAL_SECONDS = 2.0  # spans are seen that much later; fewer, larger files the ot
 MIN_FREE_BYTES = 256 << 20  # below it the log refuses, so that queries and folding still have room
 
 
+Waiting = tuple[tuple[bytes, bytes], asyncio.Future[None]]  # an encoded record, and who waits for it
+
+
 class NotDurable(Exception):
     """The disk did not take a request; the sender may try again."""
 
@@ -34,8 +37,9 @@ class GroupCommit:
     def __init__(self, folder: Path, worker: int, first_number: int) -> None:
         self._folder, self._worker, self._number = folder, worker, first_number
         self._segment: Appender | None = None
+        self._unsealed: list[Path] = []  # closed, and still without their final names
         self._opened = 0.0
-        self._waiting: list[tuple[Sequence[bytes], asyncio.Future[None]]] = []
+        self._waiting: list[Waiting] = []
         self._wake = asyncio.Event()
         self._closing = False
         self._disk = ThreadPoolExecutor(1, "wal")  # writes and syncs, one after the other
@@ -67,8 +71,7 @@ class GroupCommit:
                 continue
             self._wake.clear()
             while self._waiting:
-                batch, self._waiting = self._waiting, []
-                await self._commit(batch)
+                await self._commit(self._batch())
                 # Here, and not after the loop: under a steady load there is always one more batch.
                 if self._until_sealing() == 0:
                     await self._on_disk(self._seal)
@@ -76,10 +79,20 @@ class GroupCommit:
                 await self._on_disk(self._seal)
                 return
 
-    async def _commit(self, batch: list[tuple[Sequence[bytes], asyncio.Future[None]]]) -> None:
+    def _batch(self) -> list[Waiting]:
+        """Take what waits, up to a segment's size: a segment is read whole, so it must not be a budget's."""
+        size = 0
+        for count, ((_, body), _) in enumerate(self._waiting, 1):
+            size += len(body)
+            if size >= SEAL_BYTES:
+                break
+        batch, self._waiting = self._waiting[:count], self._waiting[count:]
+        return batch
+
+    async def _commit(self, batch: list[Waiting]) -> None:
         """Write a batch, and tell those who wait for it how that went."""
         try:
-            await self._on_disk(self._write, [part for parts, _ in batch for part in parts])
+            await self._on_disk(self._write, [encoded for encoded, _ in batch])
         except OSError as error:
             refusal = NotDurable(f"the log cannot be written: {error.strerror or error}")
             for _, done in batch:
@@ -94,35 +107,47 @@ class GroupCommit:
         await asyncio.get_running_loop().run_in_executor(self._disk, work, *arguments)
 
     def _until_sealing(self) -> float | None:
-        """Return the seconds until the open segment is old or large enough; None without one."""
+        """Return the seconds until the open segment is old or large enough; None when nothing is to be sealed."""
         if self._segment is None:
-            return None
+            return SEAL_SECONDS if self._unsealed else None
         if self._segment.size >= SEAL_BYTES:
             return 0
         return max(self._opened + SEAL_SECONDS - time.monotonic(), 0)
 
-    def _write(self, parts: Sequence[bytes]) -> None:
+    def _write(self, encoded: Sequence[tuple[bytes, bytes]]) -> None:
         """Write and sync; on failure abandon the segment, for a failed sync is never tried again."""
         if self._segment is None:
             _check_space(self._folder)
-            self._segment = Appender(self._folder, self._worker, self._number, time.time_ns())
-            self._number += 1
+            number, self._number = self._number, self._number + 1
+            self._segment = Appender(self._folder, self._worker, number, time.time_ns())
             self._opened = time.monotonic()
         try:
-            self._segment.append(parts)
+            self._segment.append(encoded)
         except OSError:
             segment, self._segment = self._segment, None
+            self._unsealed.append(segment.path)
             segment.abandon()
             raise
 
     def _seal(self) -> None:
-        """Seal the open segment; one that cannot be renamed keeps its records for the next start."""
+        """Seal the open segment, and those that could not be sealed before."""
         segment, self._segment = self._segment, None
         if segment is not None:
-            try:
-                segment.seal()
-            except OSError:
-                LOG.exception("%s cannot be sealed; it is taken up when the collector starts again", segment.path)
+            self._unsealed.append(segment.path)
+            segment.close()
+        self._unsealed = [path for path in self._unsealed if not _sealed(path)]
+
+
+def _sealed(path: Path) -> bool:
+    """Seal a segment; return whether that is done with.
+
+    Until it is, the writer takes none beyond it, so trying again loses nothing.
+    """
+    try:
+        wal.seal(path)
+    except OSError:
+        LOG.exception("%s cannot be sealed; its spans are not in the store before it is", path)
+    return not path.exists()  # renamed though the folder's sync failed, or taken away by somebody
 
 
 def _check_space(folder: Path) -> None:

@@ -80,12 +80,22 @@ class Writer:
             stop.wait(EVERY_SECONDS)
 
     def _next(self) -> Batch | None:
-        """Return the oldest segments, whole workers' runs of them, up to BATCH_BYTES; None when there are none."""
+        """Return the oldest segments, whole workers' runs of them, up to BATCH_BYTES; None when there are none.
+
+        A worker's lower number that is still open holds back what is above it:
+        the store takes a number to mean that all up to it are stored.
+        """
+        # Before the sealed ones are listed, so that one that is sealed meanwhile is missed in neither list.
+        lowest_open: dict[int, int] = {}
+        for worker, number, _ in wal.segments(self._folder.wal, wal.OPEN):
+            lowest_open.setdefault(worker, number)
         paths: list[Path] = []
         last: dict[int, int] = {}
         size = 0
         by_number = sorted(wal.segments(self._folder.wal, wal.SEALED), key=lambda found: (found[1], found[0]))
         for worker, number, path in by_number:
+            if number > lowest_open.get(worker, number):
+                continue
             size += path.stat().st_size
             if paths and size > BATCH_BYTES:
                 break
@@ -126,14 +136,16 @@ class Writer:
         """Return a segment's spans; a request that cannot be decoded is set aside and costs no other."""
         frames = []
         for kind in sorted({record.format for record in segment.records}):
-            records = [record for record in segment.records if record.format == kind]
-            while records:
-                bodies = [record.body for record in records]
+            waiting = [[record for record in segment.records if record.format == kind]]
+            while waiting:
+                records = waiting.pop()
                 try:
+                    bodies = [record.body for record in records]
                     frames.append(DECODERS[kind](bodies, [record.received_unix_nano for record in records]).spans)
-                    break
                 except DecodeError as error:
-                    record = records.pop(error.record)
+                    # What stands before it and what stands behind it, apart: each is decoded twice at most.
+                    waiting += [records[error.record + 1 :], records[: error.record]]
+                    record = records[error.record]
                     name = f"{segment.path.stem}-{record.received_unix_nano}.{wal.FORMATS[kind]}"
                     LOG.error("a request cannot be decoded: byte %d: %s; kept as %s", error.byte, error, name)
                     self._set_aside(name, record.body)

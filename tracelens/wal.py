@@ -4,15 +4,19 @@ Owns bytes and files; who waits for a sync and what becomes of a record is the
 collector's. WAL.md beside this file draws every byte.
 
 A record counts once it is whole and its checksum holds. What follows the last
-such record was never acknowledged. A broken record with a whole one after it
-is damage: it is skipped, told, and never costs its neighbours.
+such record in a segment that a dead worker left open was never acknowledged,
+and recovery cuts it off. Any other bytes that are no record are damage: they
+are skipped, told, and never cost their neighbours.
 """
 
 from __future__ import annotations
 
+import mmap
 import os
+import secrets
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,14 +26,17 @@ from tracelens.errors import InputError
 
 MAGIC = b"TLWAL\x00"
 FORMAT_VERSION = 1
-# magic, format version, worker, number, when it was opened (Unix nanoseconds)
-HEADER = struct.Struct("<6sHIQq")
+# magic, format version, worker, number, when it was opened (Unix nanoseconds), mark
+HEADER = struct.Struct("<6sHIQq8s")
 HEADER_CHECK = struct.Struct("<I")  # crc32c of the header before it
 HEADER_SIZE = HEADER.size + HEADER_CHECK.size
-MARK = b"TLr\x01"  # begins a record, so that reading can go on after a broken one
-# mark, crc32c of all that follows, length of the body, received (Unix nanoseconds), format, length of the tenant
-RECORD = struct.Struct("<4sIIqBB")
-CHECKED_FROM = 8  # offset of what the checksum covers
+# A record begins with its segment's mark, so that reading can go on after a broken one. It is random: a body
+# that spells a record would otherwise become one where the record around it is broken.
+MARK_SIZE = 8
+# crc32c of all that follows, length of the body, received (Unix nanoseconds), format, length of the tenant
+RECORD = struct.Struct("<IIqBB")
+RECORD_SIZE = MARK_SIZE + RECORD.size
+CHECK_SIZE = 4  # the checksum covers what follows it
 MAX_BODY = 64 << 20  # the receivers' own limit: a longer length is damage
 
 OPEN, SEALED = ".open", ".wal"
@@ -50,7 +57,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """Bytes between two whole records that are none."""
+    """Bytes that are no record."""
 
     offset: int
     data: bytes
@@ -65,16 +72,14 @@ class Segment:
     number: int
     records: tuple[Record, ...]
     damages: tuple[Damage, ...]
-    torn_bytes: int  # after the last whole record: never acknowledged
 
 
-def encode(record: Record) -> list[bytes]:
-    """Return a record's bytes, the body last and not copied."""
+def encode(record: Record) -> tuple[bytes, bytes]:
+    """Return a record's bytes without the mark: what stands before the body, and the body, not copied."""
     tenant = record.tenant.encode()
-    head = RECORD.pack(MARK, 0, len(record.body), record.received_unix_nano, record.format, len(tenant))
-    check = crc32c.crc32c(tenant, crc32c.crc32c(head[CHECKED_FROM:]))
-    check = crc32c.crc32c(record.body, check)
-    return [MARK + struct.pack("<I", check) + head[CHECKED_FROM:] + tenant, record.body]
+    head = RECORD.pack(0, len(record.body), record.received_unix_nano, record.format, len(tenant))[CHECK_SIZE:] + tenant
+    check = crc32c.crc32c(record.body, crc32c.crc32c(head))
+    return struct.pack("<I", check) + head, record.body
 
 
 def name(worker: int, number: int, state: str) -> str:
@@ -94,28 +99,30 @@ class Appender:
     """An open segment. Not for several threads at once."""
 
     def __init__(self, folder: Path, worker: int, number: int, opened_unix_nano: int) -> None:
-        """Make the segment's file and have it, and its name, on disk."""
+        """Make the segment's file and have it, and its name, on disk; leaves nothing when that fails."""
         self.path = folder / name(worker, number, OPEN)
+        self._mark = secrets.token_bytes(MARK_SIZE)
         self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
-        header = HEADER.pack(MAGIC, FORMAT_VERSION, worker, number, opened_unix_nano)
-        _write_all(self._file, [header, HEADER_CHECK.pack(crc32c.crc32c(header))])
-        os.fsync(self._file)
-        sync_folder(folder)
+        try:
+            header = HEADER.pack(MAGIC, FORMAT_VERSION, worker, number, opened_unix_nano, self._mark)
+            _write_all(self._file, [header, HEADER_CHECK.pack(crc32c.crc32c(header))])
+            os.fsync(self._file)
+            sync_folder(folder)
+        except OSError:
+            os.close(self._file)
+            self.path.unlink(missing_ok=True)
+            raise
         self.size = self.durable = HEADER_SIZE
 
-    def append(self, parts: Sequence[bytes]) -> None:
-        """Write parts and have them on disk. Raises OSError; the segment must then be abandoned."""
-        self.size += _write_all(self._file, parts)
+    def append(self, encoded: Iterable[tuple[bytes, bytes]]) -> None:
+        """Write encoded records and have them on disk. Raises OSError; the segment must then be abandoned."""
+        self.size += _write_all(self._file, [part for head, body in encoded for part in (self._mark, head, body)])
         os.fdatasync(self._file)
         self.durable = self.size
 
-    def seal(self) -> Path:
-        """Close the segment and give it its final name; return that."""
-        sealed = self.path.with_suffix(SEALED)
+    def close(self) -> None:
+        """Take nothing more; the segment is then to be sealed."""
         os.close(self._file)
-        self.path.rename(sealed)
-        sync_folder(self.path.parent)
-        return sealed
 
     def abandon(self) -> None:
         """Close after a failure, keeping what was on disk before it.
@@ -126,7 +133,15 @@ class Appender:
         try:
             os.ftruncate(self._file, self.durable)
         finally:
-            self.seal()
+            self.close()
+
+
+def seal(path: Path) -> Path:
+    """Give a segment that is open no more its final name; return that."""
+    sealed = path.with_suffix(SEALED)
+    path.rename(sealed)
+    sync_folder(path.parent)
+    return sealed
 
 
 def _write_all(file: int, parts: Sequence[bytes]) -> int:
@@ -153,34 +168,30 @@ def sync_folder(folder: Path) -> None:
 
 
 def read(path: Path) -> Segment:
-    """Read a segment, open or sealed.
+    """Read a sealed segment.
 
     Raises InputError when its header is not one of ours: nothing in it can be trusted.
     """
     data = path.read_bytes()
-    worker, number = _header(path, data)
+    worker, number, mark = _header(path, data)
     records: list[Record] = []
     damages: list[Damage] = []
-    at = HEADER_SIZE
-    whole_until = at
-    while at < len(data):
-        found = _record(data, at)
-        if found is not None:
-            if at > whole_until:
-                damages.append(Damage(whole_until, data[whole_until:at]))
-            record, at = found
-            records.append(record)
-            whole_until = at
-            continue
-        following = data.find(MARK, at + 1)
-        at = following if following >= 0 else len(data)
-    return Segment(path, worker, number, tuple(records), tuple(damages), len(data) - whole_until)
+    whole_until = HEADER_SIZE
+    for start, end in _whole(data, mark):
+        if start > whole_until:
+            damages.append(Damage(whole_until, data[whole_until:start]))
+        records.append(_record(data, start, end))
+        whole_until = end
+    if len(data) > whole_until:
+        damages.append(Damage(whole_until, data[whole_until:]))
+    return Segment(path, worker, number, tuple(records), tuple(damages))
 
 
-def _header(path: Path, data: bytes) -> tuple[int, int]:
+def _header(path: Path, data: bytes | mmap.mmap) -> tuple[int, int, bytes]:
+    """Return (worker, number, mark)."""
     if len(data) < HEADER_SIZE:
         raise InputError(f"{path}: {len(data)} bytes, and a segment's header has {HEADER_SIZE}. It was cut short.")
-    magic, version, worker, number, _ = HEADER.unpack_from(data)
+    magic, version, worker, number, _, mark = HEADER.unpack_from(data)
     (check,) = HEADER_CHECK.unpack_from(data, HEADER.size)
     if magic != MAGIC or check != crc32c.crc32c(data[: HEADER.size]):
         raise InputError(f"{path}: byte 0: no segment of ours, or its header is damaged. Move it away to go on.")
@@ -188,22 +199,38 @@ def _header(path: Path, data: bytes) -> tuple[int, int]:
         raise InputError(
             f"{path}: format version {version}, this program reads {FORMAT_VERSION}. Use the newer program."
         )
-    return worker, number
+    return worker, number, mark
 
 
-def _record(data: bytes, at: int) -> tuple[Record, int] | None:
-    """Return the record at an offset and where it ends; None when there is no whole one."""
-    if at + RECORD.size > len(data):
+def _whole(data: bytes | mmap.mmap, mark: bytes) -> Iterator[tuple[int, int]]:
+    """Return where each whole record begins and ends."""
+    at = HEADER_SIZE
+    while (at := data.find(mark, at)) >= 0:
+        end = _end(data, at)
+        if end is None:
+            at += 1
+        else:
+            yield at, end
+            at = end
+
+
+def _end(data: bytes | mmap.mmap, at: int) -> int | None:
+    """Return where the record at an offset ends; None when there is no whole one."""
+    if at + RECORD_SIZE > len(data):
         return None
-    mark, check, length, received, kind, tenant_length = RECORD.unpack_from(data, at)
-    body_at = at + RECORD.size + tenant_length
-    end = body_at + length
-    if mark != MARK or length > MAX_BODY or end > len(data):
+    check, length, _, _, tenant_length = RECORD.unpack_from(data, at + MARK_SIZE)
+    end = int(at + RECORD_SIZE + tenant_length + length)
+    if length > MAX_BODY or end > len(data):
         return None
-    if crc32c.crc32c(memoryview(data)[at + CHECKED_FROM : end]) != check:
-        return None
-    tenant = data[at + RECORD.size : body_at].decode(errors="replace")
-    return Record(received, kind, tenant, data[body_at:end]), end
+    with memoryview(data) as whole, whole[at + MARK_SIZE + CHECK_SIZE : end] as checked:
+        return end if crc32c.crc32c(checked) == check else None
+
+
+def _record(data: bytes, start: int, end: int) -> Record:
+    _, _, received, kind, tenant_length = RECORD.unpack_from(data, start + MARK_SIZE)
+    body_at = start + RECORD_SIZE + tenant_length
+    tenant = data[start + RECORD_SIZE : body_at].decode(errors="replace")
+    return Record(received, kind, tenant, data[body_at:end])
 
 
 def segments(folder: Path, state: str) -> Iterator[tuple[int, int, Path]]:
@@ -212,16 +239,34 @@ def segments(folder: Path, state: str) -> Iterator[tuple[int, int, Path]]:
     return iter(sorted(found))
 
 
-def recover(folder: Path, worker: int) -> int:
-    """Seal what a worker that died left open; return the highest number it used, -1 when none is left."""
-    highest = max((number for owner, number, _ in segments(folder, SEALED) if owner == worker), default=-1)
-    for owner, number, path in segments(folder, OPEN):
-        if owner != worker:
+def highest(folder: Path, worker: int) -> int:
+    """Return the highest number of a worker's segments; -1 when there is none."""
+    found = (number for state in (OPEN, SEALED) for owner, number, _ in segments(folder, state) if owner == worker)
+    return max(found, default=-1)
+
+
+def recover(folder: Path, worker: int | None = None) -> None:
+    """Seal what a worker that died left open, without what it had not finished; None is all workers."""
+    for owner, _, path in segments(folder, OPEN):
+        if worker is not None and owner != worker:
             continue
-        highest = max(highest, number)
+        # A header that cannot be read is for the reader to tell: the file stays as it is.
+        with suppress(InputError):
+            _cut(path)
         if path.stat().st_size <= HEADER_SIZE:  # nothing was ever acknowledged from it
             path.unlink()
         else:
-            path.rename(path.with_suffix(SEALED))
+            seal(path)
     sync_folder(folder)
-    return highest
+
+
+def _cut(path: Path) -> None:
+    """Cut off what follows the last whole record: a worker died writing it, and acknowledged none of it."""
+    if path.stat().st_size <= HEADER_SIZE:
+        return
+    with path.open("r+b") as file:
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            _, _, mark = _header(path, data)
+            end = max((end for _, end in _whole(data, mark)), default=HEADER_SIZE)
+        file.truncate(end)
+        os.fsync(file.fileno())

@@ -141,15 +141,76 @@ def test_a_failed_sync_refuses_its_requests_and_keeps_the_earlier_ones(
     assert found == [1, 1]
 
 
+def test_the_store_takes_no_number_beyond_a_segment_that_cannot_be_sealed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the next start, which drops what lies below the store's number, would drop it with all it acknowledged."""
+    folder, store = DataDir(tmp_path / "data"), tmp_path / "store"
+    monkeypatch.setattr(group_commit, "SEAL_BYTES", 1)
+    real = wal.seal
+
+    def fails(path: Path) -> Path:
+        if path.stem.endswith("000"):
+            raise OSError(5, "Input/output error")
+        return real(path)
+
+    async def scenario() -> None:
+        log = GroupCommit(folder.wal, 0, 0)
+        with monkeypatch.context() as broken:
+            broken.setattr(wal, "seal", fails)
+            await log.append(record())
+            await log.append(record())
+            while not list(wal.segments(folder.wal, wal.SEALED)):
+                await asyncio.sleep(0.01)
+            run_writer(folder, store)
+            assert Store.open(store).span_count() == 0
+        await log.append(record())
+        await log.close()
+
+    asyncio.run(scenario())
+    assert not list(wal.segments(folder.wal, wal.OPEN))
+    run_writer(folder, store)
+    assert Store.open(store).span_count() == 6
+
+
+def test_a_disk_that_was_full_is_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A segment's file that could not be finished must not stand in the way of the next."""
+
+    async def scenario() -> None:
+        log = GroupCommit(tmp_path, 0, 0)
+        with monkeypatch.context() as broken:
+            broken.setattr(wal.os, "fsync", _fails)
+            with pytest.raises(NotDurable):
+                await log.append(record())
+        await log.append(record())
+        await log.close()
+
+    asyncio.run(scenario())
+    assert len(list(wal.segments(tmp_path, wal.SEALED))) == 1
+
+
+def test_a_batch_is_no_larger_than_a_segment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(group_commit, "SEAL_BYTES", 1_000)
+
+    async def scenario() -> None:
+        log = GroupCommit(tmp_path, 0, 0)
+        await asyncio.gather(*(log.append(Record(1, wal.OTLP_PROTOBUF, "", bytes(400))) for _ in range(30)))
+        await log.close()
+
+    asyncio.run(scenario())
+    found = [len(wal.read(path).records) for _, _, path in wal.segments(tmp_path, wal.SEALED)]
+    assert found == [3] * 10
+
+
 def _fails(_file: int) -> None:
     raise OSError(5, "Input/output error")
 
 
 def sealed(folder: DataDir, number: int, *records: Record, worker: int = 0) -> None:
     appender = wal.Appender(folder.wal, worker, number, 0)
-    for one in records:
-        appender.append(wal.encode(one))
-    appender.seal()
+    appender.append([wal.encode(one) for one in records])
+    appender.close()
+    wal.seal(appender.path)
 
 
 def run_writer(folder: DataDir, store: Path) -> None:
