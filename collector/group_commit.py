@@ -11,6 +11,7 @@ import errno
 import logging
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -39,7 +40,7 @@ class GroupCommit:
         self._segment: Appender | None = None
         self._unsealed: list[Path] = []  # closed, and still without their final names
         self._opened = 0.0
-        self._waiting: list[Waiting] = []
+        self._waiting: deque[Waiting] = deque()
         self._wake = asyncio.Event()
         self._closing = False
         self._disk = ThreadPoolExecutor(1, "wal")  # writes and syncs, one after the other
@@ -81,12 +82,10 @@ class GroupCommit:
 
     def _batch(self) -> list[Waiting]:
         """Take what waits, up to a segment's size: a segment is read whole, so it must not be a budget's."""
-        size = 0
-        for count, ((_, body), _) in enumerate(self._waiting, 1):
-            size += len(body)
-            if size >= SEAL_BYTES:
-                break
-        batch, self._waiting = self._waiting[:count], self._waiting[count:]
+        batch, size = [], 0
+        while self._waiting and size < SEAL_BYTES:
+            batch.append(self._waiting.popleft())
+            size += len(batch[-1][0][1])
         return batch
 
     async def _commit(self, batch: list[Waiting]) -> None:

@@ -59,7 +59,11 @@ class Ledger:
 
     def _send(self) -> None:
         while not self._stop.is_set():
-            options = (("grpc.initial_reconnect_backoff_ms", 50), ("grpc.max_reconnect_backoff_ms", 200))
+            options = (
+                ("grpc.initial_reconnect_backoff_ms", 50),
+                ("grpc.max_reconnect_backoff_ms", 200),
+                ("grpc.use_local_subchannel_pool", 1),  # a connection a stream: else all share one, and one worker
+            )
             with grpc.insecure_channel(self._address, options=options) as channel:
                 export = channel.unary_unary(EXPORT)
                 while not self._stop.is_set():

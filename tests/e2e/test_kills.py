@@ -89,6 +89,23 @@ def test_the_whole_collector_killed(tmp_path: Path) -> None:
         check(data, ledger)
 
 
+def test_what_a_worker_left_is_stored_though_there_are_fewer_now(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    running = start(data, "--workers", "3")
+    ledger = Ledger(tmp_path / "ledger", running.addresses["otlp_grpc"], streams=12)
+    ledger.start()
+    eventually(lambda: len(ledger.acknowledged()), lambda n: n > 1_000)
+    for part in ("--workers", "worker", "writer"):
+        for process in parts(running, part):
+            os.kill(process, signal.SIGKILL)
+    ledger.stop()
+    assert running.process.wait(60) != 0
+    assert len({name.name[:3] for name in (data / "wal").glob("0*")}) > 1, "connections spread over workers"
+    with up(data):
+        pass
+    check(data, ledger)
+
+
 def test_drained_restarted_sent_restarted(tmp_path: Path) -> None:
     """An emptied folder never uses a number again: the store would take new spans for old ones."""
     data = tmp_path / "data"
