@@ -1,0 +1,97 @@
+"""The command line: exit statuses, and the keys that scripts rely on."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import orjson
+import pytest
+
+from tests.running import answer, tracelens
+from tests.test_dumps import LINE
+from tracelens.errors import UsageError
+
+DUMP = str(Path(__file__).parents[1] / "samples" / "dumps" / "shop.otlp.jsonl.gz")
+SOURCE = {
+    "kind", "format", "files", "spans", "traces", "complete_traces", "start_unix_nano", "end_unix_nano",
+    "open_traces", "repairs", "rejected_spans",
+}  # fmt: skip
+KEYS = {
+    ("routes",): {
+        "service", "namespace", "route", "calls", "errors", "error_rate", "mean_nano", "p50_nano", "p90_nano",
+        "p99_nano", "max_nano", "p99_low_nano", "p99_high_nano", "censored", "exemplar_trace_id",
+    },
+    ("critical-path",): {
+        "band", "path", "service", "operation", "layer", "traces", "exclusive_nano", "share", "mean_nano", "max_nano",
+        "exemplar_trace_id",
+    },
+    ("critical-path", "--sections"): {
+        "trace_id", "span_id", "service", "operation", "layer", "start_unix_nano", "end_unix_nano",
+    },
+    ("traces", "--slowest", "3"): {
+        "trace_id", "service", "route", "start_unix_nano", "duration_nano", "spans", "services", "errors", "complete",
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("verb", KEYS, ids=" ".join)
+def test_json_has_the_keys_that_are_promised(verb: tuple[str, ...]) -> None:
+    document = answer(verb[0], DUMP, *verb[1:])
+    assert set(document["source"]) >= SOURCE
+    assert document["method"] == {"percentile": "exact", "relative_error": 0.0, "sampled": False}
+    assert all(set(row) >= KEYS[verb] for row in document["rows"])
+    assert document["rows"]
+
+
+def test_one_trace_is_found_among_the_slowest() -> None:
+    (row,) = answer("traces", DUMP, "--slowest", "1")["rows"]
+    document = answer("trace", DUMP, row["trace_id"])
+    root = document["rows"][0]
+    assert (root["service"], root["parent"]) == (row["service"], -1)
+    path = sum(section["end_unix_nano"] - section["start_unix_nano"] for section in document["sections"])
+    assert path == row["duration_nano"] == root["end_unix_nano"] - root["start_unix_nano"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (["routes", DUMP], 0, ""),
+        (["routes", DUMP, "--where", "colour=red"], 2, "no key"),
+        (["routes", DUMP, "--since", "1h", "--start", "2026-01-01"], 2, "one of them"),
+        (["routes", DUMP, "--format", "xml"], 2, "xml"),
+        (["critical-path", DUMP, "--band", "9-1"], 2, "band"),
+        (["critical-path", DUMP, "--route", "GET /nowhere"], 2, "no route"),
+        (["critical-path", DUMP, "--tolerance", "lots"], 2, "no duration"),
+        (["trace", DUMP, "feed"], 3, "no span of trace"),
+        (["routes", "absent.json"], 3, "no such file"),
+        (["routes", __file__], 3, "no format of spans"),
+        (["import", "absent.json", "--store", "never-made"], 3, "no such file"),
+    ],
+)
+def test_exit_statuses(arguments: list[str], status: int, said: str) -> None:
+    done = tracelens(*arguments)
+    assert (done.returncode, said in done.stderr.decode()) == (status, True), done.stderr.decode()
+    assert b"Traceback" not in done.stderr
+    assert not Path("never-made").exists()
+
+
+def test_partly_unreadable_input_is_answered_and_told() -> None:
+    mixed = LINE + b"\n{broken}\n"
+    done = tracelens("routes", "-", "--format", "json", stdin=mixed)
+    assert done.returncode == 4
+    assert b"record 2, byte" in done.stderr
+    assert orjson.loads(done.stdout)["source"]["losses"]
+    assert tracelens("routes", "-", "--strict", stdin=mixed).returncode == 3
+
+
+def test_a_reader_that_leaves_is_no_error() -> None:
+    """`tracelens … | head`: no traceback."""
+    command = f"{sys.executable} -m tracelens.cli critical-path {DUMP} --sections --format jsonl | head -1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, check=True)
+    assert b"Traceback" not in done.stderr
+
+
+def test_wrong_arguments_and_our_own_complaints_share_a_status() -> None:
+    assert tracelens("routes").returncode == UsageError.exit_code
