@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import os
+import resource
+import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -134,6 +139,96 @@ def test_folding_keeps_every_span_and_spares_files(store: Store) -> None:
     assert ordered(store.scan().collect()).equals(ordered(before.collect()))
     assert store.committed("a") == 59
     assert reader.span_count() == 600
+
+
+def at_once(*works: Callable[[], object]) -> None:
+    """Run all on threads of their own, and raise what one of them raised."""
+    with ThreadPoolExecutor(len(works)) as pool:
+        for done in [pool.submit(work) for work in works]:
+            done.result()
+
+
+def test_appenders_that_widen_the_table_at_once_lose_nothing(store: Store) -> None:
+    """Delta refuses a commit when the columns changed since: it takes another look, not another collector."""
+
+    def appender(who: int) -> None:
+        own = Store.open(store.path)
+        for number in range(6):
+            frame = synthetic(10, seed=who * 100 + number).with_columns(pl.lit("x").alias(f"attr:k{who}.{number}"))
+            assert own.append(frame, {f"appender-{who}": number})
+
+    at_once(*(partial(appender, who) for who in range(3)))
+    assert store.span_count() == store.scan().collect().height == 180
+    assert {f"attr:k{who}.{number}" for who in range(3) for number in range(6)} <= set(store.columns())
+
+
+def test_the_same_appended_at_once_is_stored_once(store: Store) -> None:
+    stored: list[bool] = []
+
+    def appender() -> None:
+        own = Store.open(store.path)
+        stored.extend(own.append(synthetic(10, seed=number), {"import": number}) for number in range(8))
+
+    at_once(appender, appender, appender)
+    assert (sum(stored), store.span_count()) == (8, 80)
+
+
+def test_folds_at_once_double_nothing(store: Store) -> None:
+    """They did, one time in eight: the second folded what the first had replaced."""
+    for number in range(6):
+        store.append(synthetic(10, seed=number), {"a": number})
+    stale = Store.open(store.path)
+    chosen = stale.files()
+    merged = stale.scan().collect()
+    at_once(*(lambda: fold(Store.open(store.path), many=2) for _ in range(3)))
+    assert not stale.replace(chosen, merged, chosen[0].hour, "maintenance")
+    assert store.file_count() == 1
+    assert store.span_count() == store.scan().collect().height == 60
+
+
+def test_appends_folds_and_queries_at_once(store: Store) -> None:
+    """What a reader has counted, its next scan has at least: no span is missing while files are replaced."""
+    appended = threading.Event()
+
+    def appender(who: int) -> None:
+        own = Store.open(store.path)
+        for number in range(15):
+            assert own.append(synthetic(20, seed=who * 100 + number), {f"appender-{who}": number})
+
+    def folder() -> None:
+        own = Store.open(store.path)
+        while not appended.is_set():
+            fold(own, many=4)
+
+    def reader() -> None:
+        own = Store.open(store.path)
+        while not appended.is_set():
+            counted = own.span_count()
+            ids = own.scan(columns=["span_id"]).collect()["span_id"]
+            assert len(ids) >= counted
+            assert ids.n_unique() == len(ids)
+
+    def appenders() -> None:
+        try:
+            at_once(partial(appender, 0), partial(appender, 1))
+        finally:
+            appended.set()
+
+    at_once(appenders, folder, folder, reader)
+    assert store.span_count() == store.scan().collect().height == 600
+
+
+def test_an_append_that_fails_leaves_no_half_file(store: Store) -> None:
+    """A full disk: the writer tries again and again, and must not fill it further."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4_096, hard))
+    try:
+        with pytest.raises((OSError, pl.exceptions.PolarsError)):
+            store.append(synthetic(2_000), {"a": 0})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(store.path.glob("hour=*/*")) == []
+    assert store.append(synthetic(2_000), {"a": 0})
 
 
 def test_removed_files_go_after_their_grace_and_needed_ones_stay(store: Store) -> None:

@@ -46,14 +46,18 @@ def write(table: Path, frame: pl.DataFrame, hour: str, *, data_change: bool = Tr
     folder.mkdir(exist_ok=True)
     name = f"part-{uuid.uuid4().hex}.parquet"
     kept = [column for column in frame.columns if frame[column].null_count() < len(frame)]
-    frame.lazy().select(kept).sink_parquet(
-        folder / name,
-        compression="zstd",
-        compression_level=ZSTD_LEVEL,
-        row_group_size=ROW_GROUP,
-        sync_on_close="all",
-        maintain_order=True,
-    )
+    try:
+        frame.lazy().select(kept).sink_parquet(
+            folder / name,
+            compression="zstd",
+            compression_level=ZSTD_LEVEL,
+            row_group_size=ROW_GROUP,
+            sync_on_close="all",
+            maintain_order=True,
+        )
+    except BaseException:  # a full disk, above all: half a file would only make it fuller
+        (folder / name).unlink(missing_ok=True)
+        raise
     sync(folder)
     if made:
         sync(table)

@@ -7,12 +7,13 @@ files is `fold.py`'s.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import polars as pl
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Transaction
-from deltalake.exceptions import DeltaError
+from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.transaction import AddAction, RemoveAction
 
 from tracelens.errors import StoreError
@@ -27,7 +28,8 @@ CONFIGURATION = {
     "delta.logRetentionDuration": "interval 1 hours",  # nobody travels back in time here
     "delta.enableExpiredLogCleanup": "true",
 }
-RETRIES = 20  # of a commit that lost a race: appends never conflict, they queue
+RETRIES = 20  # of a commit that lost a race: appends that widen nothing never conflict, they queue
+RACES = 20  # lost to others that widen the table, each anew from their version
 
 
 def is_store(path: str | Path) -> bool:
@@ -121,24 +123,32 @@ class Store:
         when any of them was committed already: the spans are in the store.
         On return all is on disk.
         """
-        # A handle commits once: deltalake refuses a second transaction of one application on it.
-        table = self._fresh()
-        for application, version in transactions.items():
-            known = table.transaction_version(application)
-            if known is not None and known >= version:
-                return False
-        before = table.version()
-        new = layout.promoted(frame, self._names(table))
-        if new:
-            table.alter.add_columns([layout.field(name) for name in new])
+        for _ in range(RACES):
+            # A handle commits once: deltalake refuses a second transaction of one application on it.
             table = self._fresh()
-        fitted = layout.fit(frame, self._names(table))
-        actions = [files.write(self.path, fitted, files.hour_of(time.time_ns()))] if len(fitted) else []
-        self._commit(table, actions, transactions, before)
-        return True
+            if _holds(table, transactions):
+                return False
+            before = table.version()
+            try:
+                new = layout.promoted(frame, self._names(table))
+                if new:
+                    table.alter.add_columns([layout.field(name) for name in new])
+                    table = self._fresh()
+                fitted = layout.fit(frame, self._names(table))
+                actions = [files.write(self.path, fitted, files.hour_of(time.time_ns()))] if len(fitted) else []
+                self._commit(table, actions, transactions, before)
+            except CommitFailedError:  # another process widened the table, or appended the same
+                continue  # the file is left to `sweep`, which knows what is needed
+            return True
+        raise StoreError(f"{self.path}: {RACES} commits in a row lost against others. Does somebody import in a loop?")
 
-    def replace(self, old: Iterable[DataFile], frame: pl.DataFrame, hour: str, transactions: Mapping[str, int]) -> None:
-        """Put one file in the place of several that hold the same spans, in one commit."""
+    def replace(self, old: Sequence[DataFile], frame: pl.DataFrame, hour: str, application: str) -> bool:
+        """Put one file in the place of several that hold the same spans, in one commit.
+
+        application: its transaction is counted on. Returns False, and changes
+        nothing, when another process has replaced any of them, or is just doing so.
+        """
+        added = files.write(self.path, frame, hour, data_change=False)
         table = self._fresh()
         now = time.time_ns() // 1_000_000
         removed = [
@@ -151,8 +161,14 @@ class Store:
             )
             for file in old
         ]
-        added = files.write(self.path, frame, hour, data_change=False)
-        self._commit(table, [added, *removed], transactions, table.version())
+        # Both are asked of the version that is committed against: deltalake itself only
+        # refuses a transaction of the same application that was committed after it.
+        if {file.path for file in old} <= {file.path for file in files.active(table)}:
+            number = (table.transaction_version(application) or 0) + 1
+            with suppress(CommitFailedError):
+                self._commit(table, [added, *removed], {application: number}, table.version())
+                return True
+        return False  # the file is left to `sweep`
 
     def _commit(
         self,
@@ -225,3 +241,9 @@ class Store:
     def trace(self, trace_id: bytes) -> pl.DataFrame:
         """Return all spans of a trace, with every column."""
         return self.scan(predicate=pl.col("trace_id") == pl.lit(trace_id)).collect()
+
+
+def _holds(table: DeltaTable, transactions: Mapping[str, int]) -> bool:
+    """Whether any of some application transactions, or a later one, is in a version of the table."""
+    known = {application: table.transaction_version(application) for application in transactions}
+    return any(version is not None and version >= transactions[name] for name, version in known.items())
