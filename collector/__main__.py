@@ -15,7 +15,7 @@ import sys
 import threading
 from pathlib import Path
 
-from collector.config import Address, Config
+from collector.config import Address, Config, door
 from collector.data_dir import DataDir, replace
 from collector.parts import Part, StartFailed
 from collector.port import hold
@@ -35,10 +35,12 @@ def main() -> int:
             return _worker(options)
         if options.part == "writer":
             return _writer(options)
+        if options.part == "compiler":
+            return _compiler()
         config = Config(
             data_dir=options.data_dir,
             store=options.store or options.data_dir / "store",
-            otlp_grpc=Address.parse(options.otlp_grpc),
+            otlp_grpc=door(options.otlp_grpc),
             workers=options.workers,
             insecure=options.insecure,
         )
@@ -52,10 +54,10 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m collector", description="The program sidecars and SDKs point at.")
-    parser.add_argument("part", nargs="?", choices=("worker", "writer"), help=argparse.SUPPRESS)
+    parser.add_argument("part", nargs="?", choices=("worker", "writer", "compiler"), help=argparse.SUPPRESS)
     parser.add_argument("--data-dir", type=Path, default=Path("tracelens-data"), help="log, lock, addresses")
     parser.add_argument("--store", type=Path, help="folder of the store; DATA_DIR/store when not given")
-    parser.add_argument("--otlp-grpc", default="127.0.0.1:4317", help="HOST:PORT; :0 picks a free port")
+    parser.add_argument("--otlp-grpc", default="127.0.0.1:4317", help="HOST:PORT, or off; :0 picks a free port")
     parser.add_argument("--workers", type=int, default=1, help="ingest processes")
     parser.add_argument("--insecure", action="store_true", help="allow addresses beyond loopback")
     parser.add_argument("--with-parent", action="store_true", help="drain and end when the parent process ends")
@@ -92,6 +94,13 @@ def _writer(options: argparse.Namespace) -> int:
     return 0
 
 
+def _compiler() -> int:
+    end_with_parent(signal.SIGKILL)
+    from tracelens import compiling
+
+    return compiling.main()
+
+
 async def supervise(config: Config) -> int:
     """Run a collector until SIGTERM or SIGINT; then drain it and return 0.
 
@@ -116,16 +125,17 @@ async def supervise(config: Config) -> int:
     started: list[Part] = []
     status = 0
     try:
-        await _compile()
-        for part in (writer, *workers):  # together, for importing is what takes time
-            part.start()
-            started.append(part)
-        await writer.ready()
-        for part in workers:
-            part.go()
-            await part.ready()
-        replace(folder.addresses, json.dumps({"otlp_grpc": str(address)}))
-        print("ready", flush=True)
+        await _compile(folder.path, stop)
+        if not stop.is_set():
+            for part in (writer, *workers):  # together, for importing is what takes time
+                part.start()
+                started.append(part)
+            await writer.ready()
+            for part in workers:
+                part.go()
+                await part.ready()
+            replace(folder.addresses, json.dumps({"otlp_grpc": str(address)}))
+            print("ready", flush=True)
         await stop.wait()
     except StartFailed as error:
         print(f"tracelens collector: {error}", file=sys.stderr)
@@ -138,13 +148,24 @@ async def supervise(config: Config) -> int:
     return status
 
 
-async def _compile() -> None:
-    """Compile the kernels in a process of its own, so that every part finds them, and this one stays small."""
+async def _compile(data_dir: Path, stop: asyncio.Event) -> None:
+    """Compile the kernels in a process of its own, so that every part finds them, and this one stays small.
+
+    Ends early when told to stop: on a slow machine it takes a minute.
+    data_dir: only says in a list of processes whose compiler it is.
+    """
     if _cache.is_complete():
         return
-    compiler = await asyncio.create_subprocess_exec(sys.executable, "-m", "tracelens.compiling", stdout=sys.stderr)
-    if await compiler.wait() != 0:
-        raise StartFailed("compiling the kernels", 1)
+    command = (sys.executable, "-m", "collector", "compiler", "--data-dir", str(data_dir))
+    compiler = await asyncio.create_subprocess_exec(*command, stdout=sys.stderr, start_new_session=True)
+    ended, stopped = asyncio.create_task(compiler.wait()), asyncio.create_task(stop.wait())
+    await asyncio.wait((ended, stopped), return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    if not ended.done():
+        compiler.kill()
+    elif ended.result() != 0:
+        raise StartFailed("compiling the kernels", ended.result())
+    await ended
 
 
 if __name__ == "__main__":

@@ -41,6 +41,13 @@ class Address:
             return False
 
 
+def door(text: str) -> Address:
+    """Return the address of the one door there is. Raises UsageError when it is off, or none."""
+    if text == "off":
+        raise UsageError("every door is off: there is nothing to collect.")
+    return Address.parse(text)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """One collector."""

@@ -20,22 +20,28 @@ from pathlib import Path
 from typing import IO
 
 from tracelens import wal
-from tracelens.errors import Locked
+from tracelens.errors import Locked, StartError
 
 WAIT_SECONDS = 10.0  # for a predecessor that was killed to be gone
 
 
 class DataDir:
-    """A collector's folder on local disk; made when it is not there."""
+    """A collector's folder on local disk."""
 
     def __init__(self, path: Path) -> None:
+        """Make it when it is not there. Raises StartError when it cannot be made."""
         self.path = path.absolute()
         self.wal = self.path / "wal"
         self.set_aside = self.path / "set-aside"
         self.addresses = self.path / "addresses.json"
         self._committed = self.wal / "committed.json"
         for folder in (self.path, self.wal, self.set_aside):
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            try:
+                folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            except OSError as error:
+                raise StartError(
+                    f"{folder} cannot be made: {error.strerror}. Choose another folder with --data-dir."
+                ) from None
 
     def application(self, worker: int) -> str:
         """Return the name under which the store knows a worker's segments."""

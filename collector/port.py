@@ -15,9 +15,15 @@ def hold(address: Address) -> tuple[socket.socket, Address]:
 
     Bound without SO_REUSEPORT it is refused when anyone listens there; with the
     option set afterwards our workers, and nobody of another user, may bind
-    beside it. Raises PortTaken saying who has it.
+    beside it. A name becomes one address, so that workers listen where we hold.
+    Raises PortTaken saying who has it.
     """
-    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    try:
+        found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+    except (socket.gaierror, UnicodeError) as error:
+        raise StartError(f"{address} cannot be bound: {error}. Is the name right?") from None
+    family, _, _, _, (host, port, *_) = min(found, key=lambda one: one[0] != socket.AF_INET)
+    address = Address(str(host), int(port))
     held = socket.socket(family, socket.SOCK_STREAM)
     held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections of our last run may still linger
     try:

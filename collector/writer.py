@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
+from polars.exceptions import PolarsError
 
 from collector.config import MAX_WORKERS
 from collector.data_dir import DataDir
@@ -34,6 +35,7 @@ BATCH_BYTES = 96 << 20  # of segments in one commit; some 150 k spans of sidecar
 QUIET_SECONDS = 30.0  # without a segment: time to fold what is left
 FEW = 8  # small files worth folding when it is quiet
 SWEEP_SECONDS = 60.0
+RETRY_SECONDS = 600.0  # after folding failed
 
 DECODERS: dict[int, Callable[[Sequence[bytes], Sequence[int]], Decoded]] = {wal.OTLP_PROTOBUF: otlp.decode}
 
@@ -55,6 +57,7 @@ class Writer:
         self._numbers: dict[int, int] = {}
         self._busy_at = time.monotonic()
         self._swept_at = 0.0
+        self._maintain_from = 0.0
 
     def start(self) -> None:
         """Drop segments the store has already, and write down where each worker stands."""
@@ -161,10 +164,18 @@ class Writer:
 
     def _maintain(self) -> None:
         """Fold many small files, or few when it is quiet; now and then remove what nobody reads."""
-        quiet = time.monotonic() - self._busy_at > QUIET_SECONDS
+        now = time.monotonic()
+        if now < self._maintain_from:
+            return
+        quiet = now - self._busy_at > QUIET_SECONDS
         if quiet:
-            self._busy_at = time.monotonic()
-        fold(self._store, **({"many": FEW} if quiet else {}))
-        if time.monotonic() - self._swept_at > SWEEP_SECONDS:
-            self._swept_at = time.monotonic()
-            sweep(self._store)
+            self._busy_at = now
+        try:
+            fold(self._store, **({"many": FEW} if quiet else {}))
+            if now - self._swept_at > SWEEP_SECONDS:
+                self._swept_at = now
+                sweep(self._store)
+        except (OSError, PolarsError, StoreError):
+            # A file of the store that cannot be read, or no room for the sum: storing goes on.
+            self._maintain_from = now + RETRY_SECONDS
+            LOG.exception("the store's files cannot be folded; the next try is in %.0f s", RETRY_SECONDS)

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from collector import group_commit
+from collector import writer as writer_module
 from collector.admission import Admission, Overloaded
-from collector.config import Address, Config
+from collector.config import Address, Config, door
 from collector.data_dir import DataDir
 from collector.group_commit import GroupCommit, NotDurable
 from collector.port import hold, holder
 from collector.writer import Writer
+from tests.builders import trace
 from tests.ledger import request
+from tests.running import eventually
 from tracelens import wal
 from tracelens.errors import Locked, PortTaken, StartError, UsageError
 from tracelens.store import Store
@@ -266,6 +272,49 @@ def test_damage_in_the_middle_is_set_aside(tmp_path: Path) -> None:
     assert len(list(folder.set_aside.iterdir())) == 1
 
 
+def test_a_store_that_cannot_be_folded_still_takes_spans(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One file of many is damaged: a writer that died of it would die again and again."""
+    monkeypatch.setattr(writer_module, "FEW", 2)
+    monkeypatch.setattr(writer_module, "QUIET_SECONDS", 0.0)
+    folder, store = DataDir(tmp_path / "data"), tmp_path / "store"
+    stop = threading.Event()
+    writer = Writer(folder, store)
+    writer.start()
+    running = threading.Thread(target=writer.run, args=(stop,))
+    for number in range(2):
+        Store.open(store).append(empty_but(number), {"other": number})
+    damaged = Store.open(store)
+    (store / damaged.files()[0].path).write_bytes(b"rubbish")
+    running.start()
+    sealed(folder, 0, record())
+    eventually(damaged.span_count, lambda count: count == 4)
+    eventually(lambda: "cannot be folded" in caplog.text, bool)
+    sealed(folder, 1, record())
+    eventually(damaged.span_count, lambda count: count == 6)
+    stop.set()
+    running.join()
+
+
+def empty_but(number: int) -> pl.DataFrame:
+    return trace("web |--|", number=number + 1)
+
+
+def test_workers_import_no_frames_and_no_store() -> None:
+    """Memory: a worker a core, and polars alone takes thirty megabytes."""
+    names = "polars", "pyarrow", "deltalake", "streamlit"
+    code = f"import sys, collector.worker, tracelens.wire._scan; print([n for n in {names} if n in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_folder_that_cannot_be_made_is_told_so(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(StartError, match="--data-dir"):
+        DataDir(tmp_path / "file" / "data")
+
+
 def test_a_folder_is_one_collectors(tmp_path: Path) -> None:
     folder = DataDir(tmp_path)
     with folder.lock("lock"), pytest.raises(Locked, match=r"process \d+.*--data-dir"):
@@ -281,10 +330,20 @@ def test_a_port_is_held_against_strangers_and_shared_with_workers() -> None:
             hold(address)
 
 
+def test_a_name_is_held_as_the_one_address_that_workers_take() -> None:
+    held, address = hold(Address("localhost", 0))
+    held.close()
+    assert address.host == "127.0.0.1"
+    with pytest.raises(StartError, match="name"):
+        hold(Address("shop..example", 0))
+
+
 def test_addresses() -> None:
     assert Address.parse("127.0.0.1:4317").is_loopback
     assert Address.parse("[::1]:0") == Address("::1", 0)
     assert str(Address.parse("[::1]:7")) == "[::1]:7"
+    with pytest.raises(UsageError, match="off"):
+        door("off")
     assert not Address.parse("0.0.0.0:4317").is_loopback
     assert not Address.parse("collector.shop:4317").is_loopback
     for text in ("", "4317", "host:", "host:99999", ":x"):

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import polars as pl
 
+from tracelens.errors import StoreError
 from tracelens.store import files
 from tracelens.store.files import PARTITION, DataFile
 from tracelens.store.table import Store
@@ -28,6 +29,7 @@ def fold(store: Store, *, many: int = MANY) -> int:
     """Fold the small files of each hour that has at least `many`; return how many files that spared.
 
     When another process folds the same hour at the same time, one of the two does it.
+    Raises StoreError when a file does not hold what the log says of it.
     """
     by_hour: dict[str, list[DataFile]] = defaultdict(list)
     for file in store.files():
@@ -40,7 +42,10 @@ def fold(store: Store, *, many: int = MANY) -> int:
             continue
         merged = _read(store, chosen).sort("trace_id", "start_time_unix_nano")
         if len(merged) != sum(file.rows for file in chosen):
-            raise RuntimeError(f"{store.path}: {len(merged)} spans read of {hour}, its statistics say otherwise")
+            raise StoreError(
+                f"{store.path}: {len(merged)} spans in files of {hour} that should have "
+                f"{sum(file.rows for file in chosen)}. The files stay as they are. Were they changed by hand?"
+            )
         if not store.replace(chosen, merged, hour, APPLICATION):
             continue
         for file in chosen:

@@ -1,0 +1,85 @@
+"""How the collector starts and stops while its kernels are compiled, which takes long."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.running import eventually
+
+pytestmark = pytest.mark.process
+
+
+@contextmanager
+def compiling(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """Start a collector without compiled kernels; gives it as soon as it says that it compiles them."""
+    environment = {**os.environ, "TRACELENS_CACHE_DIR": str(folder / "cache")}
+    environment.pop("NUMBA_CACHE_DIR", None)
+    command = [sys.executable, "-m", "collector", "--data-dir", str(folder / "data"), "--otlp-grpc", "127.0.0.1:0"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True) as found:
+        assert found.stderr is not None
+        try:
+            assert "compiling" in found.stderr.readline()
+            yield found
+        finally:
+            if found.poll() is None:
+                os.killpg(found.pid, signal.SIGKILL)
+
+
+def compilers(folder: Path) -> list[int]:
+    """Return the processes that compile for the collector of a folder."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            line = (process / "cmdline").read_bytes().split(b"\0")
+        except OSError:  # ended meanwhile
+            continue
+        if b"compiler" in line and str(folder / "data").encode() in line:
+            found.append(int(process.name))
+    return found
+
+
+def test_a_stop_does_not_wait_for_the_compiler(tmp_path: Path) -> None:
+    with compiling(tmp_path) as collector:
+        assert len(compilers(tmp_path)) == 1
+        collector.terminate()
+        assert collector.wait(5) == 0
+    assert compilers(tmp_path) == []
+
+
+def test_a_compiler_ends_with_its_collector(tmp_path: Path) -> None:
+    with compiling(tmp_path) as collector:
+        collector.kill()
+        collector.wait()
+        eventually(lambda: compilers(tmp_path), lambda found: found == [], seconds=5)
+
+
+def test_addresses_of_a_run_that_was_killed_are_gone_before_this_one_takes_spans(tmp_path: Path) -> None:
+    addresses = tmp_path / "data" / "addresses.json"
+    addresses.parent.mkdir()
+    addresses.write_text("{}")
+    with compiling(tmp_path):
+        assert not addresses.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "said"),
+    [
+        (["--otlp-grpc", "off"], 2, "every door is off"),
+        (["--otlp-grpc", "nonsense"], 2, "HOST:PORT"),
+        (["--otlp-grpc", "0.0.0.0:0"], 5, "--insecure"),
+        (["--workers", "0"], 2, "workers"),
+    ],
+)
+def test_what_it_refuses(tmp_path: Path, options: list[str], status: int, said: str) -> None:
+    command = [sys.executable, "-m", "collector", "--data-dir", str(tmp_path), *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, said in done.stderr) == (status, True), done.stderr
+    assert "Traceback" not in done.stderr
