@@ -79,19 +79,32 @@ def _worker(options: argparse.Namespace) -> int:
 def _writer(options: argparse.Namespace) -> int:
     end_with_parent(signal.SIGKILL)
     from collector.data_dir import WAIT_SECONDS
-    from collector.writer import Writer
 
     folder = DataDir(options.data_dir)
-    lock = folder.lock("writer.lock", wait_seconds=WAIT_SECONDS)
+    with folder.lock("writer.lock", wait_seconds=WAIT_SECONDS):
+        asyncio.run(_write(folder, options.store))
+    return 0
+
+
+async def _write(folder: DataDir, store: Path) -> None:
+    """Run the writer until SIGTERM or SIGINT, and then until no sealed segment is left.
+
+    On a thread of its own: a handler that sets the event in the thread that
+    waits for it stands still for ever when it comes in the middle of the wait.
+    """
+    from collector.writer import Writer
+
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    writer = Writer(folder, options.store)
-    writer.start()
-    print("ready", flush=True)
-    writer.run(stop)
-    lock.close()
-    return 0
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+
+    def run() -> None:
+        writer = Writer(folder, store)
+        writer.start()
+        print("ready", flush=True)
+        writer.run(stop)
+
+    await asyncio.to_thread(run)
 
 
 def _compiler() -> int:

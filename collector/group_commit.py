@@ -125,7 +125,10 @@ class GroupCommit:
         except OSError:
             segment, self._segment = self._segment, None
             self._unsealed.append(segment.path)
-            segment.abandon()
+            try:
+                segment.abandon()
+            finally:
+                self._seal()
             raise
 
     def _seal(self) -> None:

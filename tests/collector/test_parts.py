@@ -137,6 +137,7 @@ def test_a_failed_sync_refuses_its_requests_and_keeps_the_earlier_ones(
             broken.setattr(wal.os, "fdatasync", _fails)
             with pytest.raises(NotDurable):
                 await log.append(record())
+        assert len(list(wal.segments(tmp_path, wal.SEALED))) == 1, "what was acknowledged before is for the writer"
         await log.append(record())
         await log.close()
         with pytest.raises(NotDurable):

@@ -69,6 +69,26 @@ def test_addresses_of_a_run_that_was_killed_are_gone_before_this_one_takes_spans
         assert not addresses.exists()
 
 
+def test_a_signal_in_the_middle_of_a_wait_ends_the_writer(tmp_path: Path) -> None:
+    """An event's lock is not for one thread twice: a handler that set it while its thread waited hung for ever."""
+    code = """
+import signal, sys, threading
+from collector import __main__ as program
+
+class Waiting(threading.Event):
+    def wait(self, timeout=None):
+        with self._cond:
+            signal.raise_signal(signal.SIGTERM)
+        return super().wait(timeout)
+
+program.threading.Event = Waiting
+program.end_with_parent = lambda how: None
+sys.exit(program.main())
+"""
+    command = [sys.executable, "-c", code, "writer", "--data-dir", str(tmp_path), "--store", str(tmp_path / "store")]
+    assert subprocess.run(command, timeout=30, check=False).returncode == 0
+
+
 @pytest.mark.parametrize(
     ("options", "status", "said"),
     [
