@@ -15,6 +15,8 @@ from deltalake.transaction import AddAction
 
 ROW_GROUP = 100_000  # rows: large enough to compress, small enough to skip
 ZSTD_LEVEL = 3
+LOG = "_delta_log"
+PARQUET = b"PAR1"  # the last bytes of such a file
 PARTITION = "hour"  # of arrival, UTC: retention drops whole ones, and a span with an absurd time makes no new one
 
 
@@ -104,9 +106,49 @@ def sync(path: Path) -> None:
 
 def sync_log(table: Path, since: int) -> None:
     """Put commits after version `since`, and the folder of the log, on disk: deltalake syncs nothing."""
-    log = table / "_delta_log"
-    number = since + 1
-    while (commit := log / f"{number:020}.json").exists():
-        sync(commit)
-        number += 1
-    sync(log)
+    for number, commit in _commits(table):
+        if number > since:
+            sync(commit)
+    sync(table / LOG)
+
+
+def mend_log(table: Path) -> None:
+    """Set aside what a power cut left half written at the end of the log, for deltalake reads no log that has it.
+
+    It was not synced yet, so nobody relied on it. For appenders, before they
+    read. A file that is damaged in any other way stays, and is told.
+    """
+    checkpoints = sorted((table / LOG).glob("*.checkpoint.parquet"))
+    torn = [path for path in checkpoints[-1:] if not path.read_bytes().endswith(PARQUET)]
+    if torn:  # the commits it sums up are removed only when it is on disk
+        (table / LOG / "_last_checkpoint").unlink(missing_ok=True)
+    for _, commit in reversed(_commits(table)):
+        if _is_whole(commit):
+            break
+        torn.append(commit)
+    for path in torn:
+        path.rename(path.with_name(f"{path.name}.torn"))
+        sync(table / LOG)  # one by one, newest first: a log has no holes
+
+
+def has_log(table: Path) -> bool:
+    """Whether there is a commit, or a checkpoint that sums some up."""
+    return any(any((table / LOG).glob(pattern)) for pattern in ("*.checkpoint.parquet", "*.json"))
+
+
+def _commits(table: Path) -> list[tuple[int, Path]]:
+    """Return (version, file) of the commits that no checkpoint sums up, in their order."""
+    log = table / LOG
+    summed = max((int(path.name.partition(".")[0]) for path in log.glob("*.checkpoint.parquet")), default=-1)
+    found = ((int(path.stem), path) for path in log.glob("*.json") if path.stem.isdigit())
+    return sorted((number, path) for number, path in found if number > summed)
+
+
+def _is_whole(commit: Path) -> bool:
+    """Whether a commit was written to its end: each line is an action."""
+    *_, last = commit.read_bytes().splitlines() or [b""]
+    try:
+        json.loads(last)
+    except ValueError:
+        return False
+    return True

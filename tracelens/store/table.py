@@ -44,6 +44,7 @@ class Store:
         self.path = Path(path)
         self._table = self._fresh()
         self._listed: tuple[int, list[DataFile]] | None = None
+        self._synced = -1  # the commit up to which we know that all are on disk
 
     @classmethod
     def open(cls, path: str | Path, *, create: bool = False) -> Store:
@@ -51,9 +52,11 @@ class Store:
 
         Raises StoreError when there is none, or what is there cannot be read.
         """
-        if not is_store(path):
-            if not create:
-                raise StoreError(f"{path}: no store is here. `tracelens up` and `tracelens import` make one.")
+        if not create and not is_store(path):
+            raise StoreError(f"{path}: no store is here. `tracelens up` and `tracelens import` make one.")
+        if create:
+            files.mend_log(Path(path))
+        if create and not files.has_log(Path(path)):
             Path(path).mkdir(parents=True, exist_ok=True)
             DeltaTable.create(
                 str(path),
@@ -113,8 +116,10 @@ class Store:
         return min(file.first_start_nano for file in listed), max(file.last_end_nano for file in listed)
 
     def committed(self, application: str) -> int | None:
-        """Return the newest version an application has committed; None when it never has."""
-        return self._current().transaction_version(application)
+        """Return the newest version an application has committed, and has on disk; None when it never has."""
+        current = self._current()
+        self._sync(current.version())
+        return current.transaction_version(application)
 
     def append(self, frame: pl.DataFrame, transactions: Mapping[str, int]) -> bool:
         """Append spans in one file and one commit that carries application transactions.
@@ -127,6 +132,7 @@ class Store:
             # A handle commits once: deltalake refuses a second transaction of one application on it.
             table = self._fresh()
             if _holds(table, transactions):
+                self._sync(table.version())
                 return False
             before = table.version()
             try:
@@ -134,6 +140,7 @@ class Store:
                 if new:
                     table.alter.add_columns([layout.field(name) for name in new])
                     table = self._fresh()
+                    self._sync(table.version())
                 fitted = layout.fit(frame, self._names(table))
                 actions = [files.write(self.path, fitted, files.hour_of(time.time_ns()))] if len(fitted) else []
                 self._commit(table, actions, transactions, before)
@@ -189,14 +196,20 @@ class Store:
             ),
             post_commithook_properties=PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False),
         )
-        files.sync_log(self.path, before)
         current = self._current()
+        self._sync(current.version())
         if current.version() // CHECKPOINT_EVERY > before // CHECKPOINT_EVERY:
             current.create_checkpoint()
             for made in (self.path / "_delta_log").glob(f"{current.version():020}.checkpoint*"):
                 files.sync(made)
             files.sync(self.path / "_delta_log")
             current.cleanup_metadata()
+
+    def _sync(self, seen: int) -> None:
+        """Have all commits up to one on disk: who made them may have died before."""
+        if seen > self._synced:
+            files.sync_log(self.path, self._synced)
+            self._synced = seen
 
     def scan(
         self,
