@@ -69,7 +69,7 @@ def test_a_flipped_bit_costs_one_record_and_is_told(tmp_path: Path) -> None:
         path.write_bytes(broken)
         found = wal.read(path)
         assert len(found.records) == len(RECORDS) - 1
-        assert set(found.records) < set(RECORDS)
+        assert all(record in RECORDS for record in found.records)
         assert sum(len(damage.data) for damage in found.damages) in sizes(RECORDS)
 
 

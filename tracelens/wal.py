@@ -36,6 +36,7 @@ MARK_SIZE = 8
 # crc32c of all that follows, length of the body, received (Unix nanoseconds), format, length of the tenant
 RECORD = struct.Struct("<IIqBB")
 RECORD_SIZE = MARK_SIZE + RECORD.size
+PADDING = 64  # bytes behind a segment in memory: readers of its bodies look a word ahead
 CHECK_SIZE = 4  # the checksum covers what follows it
 MAX_BODY = 64 << 20  # the receivers' own limit: a longer length is damage
 
@@ -52,7 +53,7 @@ class Record:
     received_unix_nano: int
     format: int
     tenant: str
-    body: bytes
+    body: bytes | memoryview
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +73,11 @@ class Segment:
     number: int
     records: tuple[Record, ...]
     damages: tuple[Damage, ...]
+    data: memoryview  # the file, read-only, with PADDING zero bytes behind it
+    starts: tuple[int, ...]  # of the records' bodies in it
 
 
-def encode(record: Record) -> tuple[bytes, bytes]:
+def encode(record: Record) -> tuple[bytes, bytes | memoryview]:
     """Return a record's bytes without the mark: what stands before the body, and the body, not copied."""
     tenant = record.tenant.encode()
     head = RECORD.pack(0, len(record.body), record.received_unix_nano, record.format, len(tenant))[CHECK_SIZE:] + tenant
@@ -114,7 +117,7 @@ class Appender:
             raise
         self.size = self.durable = HEADER_SIZE
 
-    def append(self, encoded: Iterable[tuple[bytes, bytes]]) -> None:
+    def append(self, encoded: Iterable[tuple[bytes, bytes | memoryview]]) -> None:
         """Write encoded records and have them on disk. Raises OSError; the segment must then be abandoned."""
         self.size += _write_all(self._file, [part for head, body in encoded for part in (self._mark, head, body)])
         os.fdatasync(self._file)
@@ -144,7 +147,7 @@ def seal(path: Path) -> Path:
     return sealed
 
 
-def _write_all(file: int, parts: Sequence[bytes]) -> int:
+def _write_all(file: int, parts: Sequence[bytes | memoryview]) -> int:
     """Write all of several parts, in as few calls as the system takes; return how many bytes."""
     views = [memoryview(part) for part in parts if len(part)]
     total = 0
@@ -172,25 +175,44 @@ def read(path: Path) -> Segment:
 
     Raises InputError when its header is not one of ours: nothing in it can be trusted.
     """
-    data = path.read_bytes()
-    worker, number, mark = _header(path, data)
+    padded = _padded(path)
+    size = len(padded) - PADDING
+    view = memoryview(padded).toreadonly()
+    worker, number, mark = _header(path, padded, size)
     records: list[Record] = []
+    starts: list[int] = []
     damages: list[Damage] = []
     whole_until = HEADER_SIZE
-    for start, end in _whole(data, mark):
+    for start, end in _whole(padded, mark, size):
         if start > whole_until:
-            damages.append(Damage(whole_until, data[whole_until:start]))
-        records.append(_record(data, start, end))
+            damages.append(Damage(whole_until, bytes(padded[whole_until:start])))
+        record, body_at = _record(view, start, end)
+        records.append(record)
+        starts.append(body_at)
         whole_until = end
-    if len(data) > whole_until:
-        damages.append(Damage(whole_until, data[whole_until:]))
-    return Segment(path, worker, number, tuple(records), tuple(damages))
+    if size > whole_until:
+        damages.append(Damage(whole_until, bytes(padded[whole_until:size])))
+    return Segment(path, worker, number, tuple(records), tuple(damages), view, tuple(starts))
 
 
-def _header(path: Path, data: bytes | mmap.mmap) -> tuple[int, int, bytes]:
+def _padded(path: Path) -> bytearray:
+    """Return a file's bytes and PADDING more; read once, for a copy of a large file costs as much again."""
+    with path.open("rb", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        data = bytearray(size + PADDING)
+        with memoryview(data) as whole:
+            at = 0
+            while at < size and (got := file.readinto(whole[at:size])):
+                at += got
+        if at < size:
+            raise InputError(f"{path}: {at} bytes could be read of {size}. Is the disk whole?")
+    return data
+
+
+def _header(path: Path, data: bytearray | mmap.mmap, size: int) -> tuple[int, int, bytes]:
     """Return (worker, number, mark)."""
-    if len(data) < HEADER_SIZE:
-        raise InputError(f"{path}: {len(data)} bytes, and a segment's header has {HEADER_SIZE}. It was cut short.")
+    if size < HEADER_SIZE:
+        raise InputError(f"{path}: {size} bytes, and a segment's header has {HEADER_SIZE}. It was cut short.")
     magic, version, worker, number, _, mark = HEADER.unpack_from(data)
     (check,) = HEADER_CHECK.unpack_from(data, HEADER.size)
     if magic != MAGIC or check != crc32c.crc32c(data[: HEADER.size]):
@@ -202,11 +224,11 @@ def _header(path: Path, data: bytes | mmap.mmap) -> tuple[int, int, bytes]:
     return worker, number, mark
 
 
-def _whole(data: bytes | mmap.mmap, mark: bytes) -> Iterator[tuple[int, int]]:
+def _whole(data: bytearray | mmap.mmap, mark: bytes, size: int) -> Iterator[tuple[int, int]]:
     """Return where each whole record begins and ends."""
     at = HEADER_SIZE
     while (at := data.find(mark, at)) >= 0:
-        end = _end(data, at)
+        end = _end(data, at, size)
         if end is None:
             at += 1
         else:
@@ -214,23 +236,24 @@ def _whole(data: bytes | mmap.mmap, mark: bytes) -> Iterator[tuple[int, int]]:
             at = end
 
 
-def _end(data: bytes | mmap.mmap, at: int) -> int | None:
+def _end(data: bytearray | mmap.mmap, at: int, size: int) -> int | None:
     """Return where the record at an offset ends; None when there is no whole one."""
-    if at + RECORD_SIZE > len(data):
+    if at + RECORD_SIZE > size:
         return None
     check, length, _, _, tenant_length = RECORD.unpack_from(data, at + MARK_SIZE)
     end = int(at + RECORD_SIZE + tenant_length + length)
-    if length > MAX_BODY or end > len(data):
+    if length > MAX_BODY or end > size:
         return None
     with memoryview(data) as whole, whole[at + MARK_SIZE + CHECK_SIZE : end] as checked:
         return end if crc32c.crc32c(checked) == check else None
 
 
-def _record(data: bytes, start: int, end: int) -> Record:
+def _record(data: memoryview, start: int, end: int) -> tuple[Record, int]:
+    """Return a record, and where its body begins."""
     _, _, received, kind, tenant_length = RECORD.unpack_from(data, start + MARK_SIZE)
     body_at = start + RECORD_SIZE + tenant_length
-    tenant = data[start + RECORD_SIZE : body_at].decode(errors="replace")
-    return Record(received, kind, tenant, data[body_at:end])
+    tenant = bytes(data[start + RECORD_SIZE : body_at]).decode(errors="replace")
+    return Record(received, kind, tenant, data[body_at:end]), body_at
 
 
 def segments(folder: Path, state: str) -> Iterator[tuple[int, int, Path]]:
@@ -266,7 +289,7 @@ def _cut(path: Path) -> None:
         return
     with path.open("r+b") as file:
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            _, _, mark = _header(path, data)
-            end = max((end for _, end in _whole(data, mark)), default=HEADER_SIZE)
+            _, _, mark = _header(path, data, len(data))
+            end = max((end for _, end in _whole(data, mark, len(data))), default=HEADER_SIZE)
         file.truncate(end)
         os.fsync(file.fileno())

@@ -14,7 +14,7 @@ from deltalake import DeltaTable
 from deltalake.transaction import AddAction
 
 ROW_GROUP = 100_000  # rows: large enough to compress, small enough to skip
-ZSTD_LEVEL = 3
+FAST, SMALL = 1, 3  # levels of zstd: of what is folded soon, and of what stays
 LOG = "_delta_log"
 PARQUET = b"PAR1"  # the last bytes of such a file
 PARTITION = "hour"  # of arrival, UTC: retention drops whole ones, and a span with an absurd time makes no new one
@@ -52,7 +52,7 @@ def write(table: Path, frame: pl.DataFrame, hour: str, *, data_change: bool = Tr
         frame.lazy().select(kept).sink_parquet(
             folder / name,
             compression="zstd",
-            compression_level=ZSTD_LEVEL,
+            compression_level=FAST if data_change else SMALL,
             row_group_size=ROW_GROUP,
             sync_on_close="all",
             maintain_order=True,

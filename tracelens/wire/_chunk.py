@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -20,10 +21,35 @@ from tracelens.wire._scan import Bytes
 from tracelens.wire._views import PADDING
 
 
+@dataclass(frozen=True, slots=True)
+class Stretches:
+    """Requests where they stand in one buffer, read-only, with PADDING bytes or more behind the last."""
+
+    raw: memoryview
+    starts: NDArray[np.int64]
+    ends: NDArray[np.int64]
+
+    @classmethod
+    def joined(cls, bodies: Sequence[bytes]) -> Stretches:
+        """Return bodies put behind one another."""
+        offsets = np.zeros(len(bodies) + 1, np.int64)
+        np.cumsum([len(body) for body in bodies], out=offsets[1:])
+        return cls(memoryview(b"".join([*bodies, bytes(PADDING)])), offsets[:-1].copy(), offsets[1:].copy())
+
+    def part(self, first: int, last: int) -> Stretches:
+        """Return the requests from `first` to before `last`."""
+        return Stretches(self.raw, self.starts[first:last].copy(), self.ends[first:last].copy())
+
+    def lengths(self) -> list[int]:
+        """Return how many bytes each has."""
+        found: list[int] = (self.ends - self.starts).tolist()
+        return found
+
+
 class Chunk(NamedTuple):
     """Some requests, read but not yet columns."""
 
-    raw: bytes
+    raw: memoryview
     buffer: Bytes  # the same
     rows: Rows
     held: Attributes
@@ -35,27 +61,25 @@ class Chunk(NamedTuple):
     weight: NDArray[np.int64]  # by owner and row: spans that share it
 
 
-def read(bodies: Sequence[bytes], first: int) -> tuple[Chunk, dict[str, int]]:
+def read(bodies: Stretches, first: int) -> tuple[Chunk, dict[str, int]]:
     """Check and read some requests; first: the number of the first one, for errors."""
-    raw = b"".join([*bodies, bytes(PADDING)])
-    buffer = np.frombuffer(raw, np.uint8)
-    offsets = np.zeros(len(bodies) + 1, np.int64)
-    np.cumsum([len(body) for body in bodies], out=offsets[1:])
-    spans, bad_trace, bad_span, attributes, body, byte, reason = _scan.scan_all(buffer, offsets)
+    buffer = np.frombuffer(bodies.raw, np.uint8)
+    starts, ends = bodies.starts, bodies.ends
+    spans, bad_trace, bad_span, attributes, body, byte, reason = _scan.scan_all(buffer, starts, ends)
     if body >= 0:
         said = f"request {first + body}, byte {byte}: {_scan.REASONS[reason]}. Is this OTLP protobuf, and all of it?"
         raise DecodeError(said, record=first + body, byte=byte)
     rows = _rows.rows(spans - bad_trace - bad_span)
     held = _rows.attributes(attributes)
     keys = _rows.keys(attributes)
-    per_body = np.zeros(len(bodies), np.int64)
+    per_body = np.zeros(len(starts), np.int64)
     seed = int.from_bytes(os.urandom(4), "little") % (2**31 - 3) + 2
-    spans, resources, scopes, attributes, distinct = _read.read(buffer, offsets, rows, held, keys, seed, per_body)
+    spans, resources, scopes, attributes, distinct = _read.read(buffer, starts, ends, rows, held, keys, seed, per_body)
     counts = (spans, resources, scopes)
     weight = np.zeros((3, spans + 1), np.int64)
     for owner, of in ((OF_RESOURCE, rows.resource), (OF_SCOPE, rows.scope)):
         weight[owner, : counts[owner]] = np.bincount(of[:spans], minlength=counts[owner])
-    chunk = Chunk(raw, buffer, rows, held, keys, counts, attributes, distinct, per_body, weight)
+    chunk = Chunk(bodies.raw, buffer, rows, held, keys, counts, attributes, distinct, per_body, weight)
     return chunk, dict(zip(REJECTIONS, (bad_trace, bad_span), strict=True))
 
 

@@ -89,7 +89,7 @@ def count_keys(chunk: Chunk, made: Made) -> NDArray[np.int64]:
         known: dict[bytes, tuple[int, int, bool]] = {}  # many spans have the same array
         for i in np.flatnonzero(kinds == JSON).tolist():
             at = int(held.at[i])
-            raw = chunk.raw[at : at + int(held.length[i])]
+            raw = bytes(chunk.raw[at : at + int(held.length[i])])
             if raw not in known:
                 text, mended = _messages.key_value(raw)
                 known[raw] = made.add(text), len(text), mended
@@ -100,9 +100,9 @@ def count_keys(chunk: Chunk, made: Made) -> NDArray[np.int64]:
     return totals
 
 
-def repaired(raw: bytes, at: int, length: int) -> bytes:
+def repaired(raw: memoryview, at: int, length: int) -> bytes:
     """Return text that is UTF-8: each bad sequence becomes U+FFFD."""
-    return raw[at : at + length].decode(errors="replace").encode()
+    return bytes(raw[at : at + length]).decode(errors="replace").encode()
 
 
 def viewed(chunk: Chunk, views: Views, row: int) -> bytes:
@@ -112,7 +112,7 @@ def viewed(chunk: Chunk, views: Views, row: int) -> bytes:
     if length <= 12:
         return ((first >> 32) | (second << 32)).to_bytes(12, "little")[:length]
     at = second >> 32
-    return chunk.raw[at : at + length]
+    return bytes(chunk.raw[at : at + length])
 
 
 def mended(chunk: Chunk, made: Made, views: Views, row: int, into: Placed) -> None:
@@ -135,7 +135,7 @@ def made_of_spans(chunk: Chunk, made: Made) -> dict[str, Placed]:
                 rows.marks[OF_SPAN, row] |= MARK["bad_utf8"]
         if slow & (HAS_EVENTS | HAS_LINKS):
             at = int(rows.at[row])
-            events, links, bad = _messages.events_and_links(chunk.raw[at : at + int(rows.length[row])])
+            events, links, bad = _messages.events_and_links(bytes(chunk.raw[at : at + int(rows.length[row])]))
             for name, text in (("events", events), ("links", links)):
                 if text is not None:
                     placed[name].add(row, made.add(text), len(text))

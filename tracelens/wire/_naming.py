@@ -32,10 +32,10 @@ class Column:
     code: int  # key * KINDS + kind
 
 
-def name_of(raw: bytes, table: Keys, key: int, kind: int) -> str:
+def name_of(raw: memoryview, table: Keys, key: int, kind: int) -> str:
     """Return the column name of a key, repaired where it is not UTF-8."""
     at = int(table.at[key])
-    text = raw[at : at + int(table.length[key])].decode(errors="replace")
+    text = bytes(raw[at : at + int(table.length[key])]).decode(errors="replace")
     return column(OWNERS[table.owner[key]], text, KIND_NAMES[kind])
 
 
@@ -53,7 +53,7 @@ def fits(name: str, owner: int, kind: int) -> bool:
     )
 
 
-def service_first(raw: bytes, table: Keys, totals: NDArray[np.int64]) -> Iterator[int]:
+def service_first(raw: memoryview, table: Keys, totals: NDArray[np.int64]) -> Iterator[int]:
     """Yield codes of keys, the resource's service.name first, then by how many spans have them."""
     wanted = SERVICE_NAME[0].encode()
     length = len(wanted)
@@ -66,7 +66,7 @@ def service_first(raw: bytes, table: Keys, totals: NDArray[np.int64]) -> Iterato
     yield from used[np.argsort(-totals[used], kind="stable")].tolist()  # ties: as they came
 
 
-def choose(raw: bytes, table: Keys, totals: NDArray[np.int64], names: dict[str, str]) -> list[Column]:
+def choose(raw: memoryview, table: Keys, totals: NDArray[np.int64], names: dict[str, str]) -> list[Column]:
     """Return the columns to make.
 
     totals: spans by code. names: columns that earlier requests made, by

@@ -104,14 +104,15 @@ def text(views: Views, slow: NDArray[np.uint8], bit: int, row: int, buffer: Byte
 @kernel
 def read(
     buffer: Bytes,
-    offsets: NDArray[np.int64],
+    starts: NDArray[np.int64],
+    stops: NDArray[np.int64],
     out: Rows,
     held: Attributes,
     table: Keys,
     seed: int,
     per_body: NDArray[np.int64],
 ) -> tuple[int, int, int, int, int]:
-    """Read the requests at [offsets[i], offsets[i + 1]) into rows.
+    """Read the requests at [starts[i], stops[i]) into rows.
 
     Returns how many (spans, resources, scopes, attributes, keys) there are;
     per_body: spans of each request. A span without both ids leaves nothing, and
@@ -130,9 +131,9 @@ def read(
     holders = count = known = 0
     trace_at = -1
     span_ok = False
-    for body in range(len(offsets) - 1):
-        at = offsets[body]
-        end = offsets[body + 1]
+    for body in range(len(starts)):
+        at = starts[body]
+        end = stops[body]
         kind = REQUEST
         depth = 0
         ends[0] = end

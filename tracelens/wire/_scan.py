@@ -232,17 +232,19 @@ def scan(buffer: Bytes, start: int, stop: int) -> tuple[int, int, int, int, int,
 
 
 @kernel
-def scan_all(buffer: Bytes, offsets: NDArray[np.int64]) -> tuple[int, int, int, int, int, int, int]:
-    """Check the requests at [offsets[i], offsets[i + 1]).
+def scan_all(
+    buffer: Bytes, starts: NDArray[np.int64], ends: NDArray[np.int64]
+) -> tuple[int, int, int, int, int, int, int]:
+    """Check the requests at [starts[i], ends[i]).
 
     Returns (spans, …, attributes) as `scan`, summed, then (request, position,
     reason) of the first error; request is -1 when there is none.
     """
     spans = bad_trace = bad_span = attributes = 0
-    for i in range(len(offsets) - 1):
-        some, no_trace, no_span, held, error, reason = scan(buffer, offsets[i], offsets[i + 1])
+    for i in range(len(starts)):
+        some, no_trace, no_span, held, error, reason = scan(buffer, starts[i], ends[i])
         if error >= 0:
-            return spans, bad_trace, bad_span, attributes, i, error - offsets[i], reason
+            return spans, bad_trace, bad_span, attributes, i, error - starts[i], reason
         spans += some
         bad_trace += no_trace
         bad_span += no_span

@@ -29,7 +29,7 @@ from tracelens import repair
 from tracelens.errors import DecodeError
 from tracelens.spans import SPANS, concat
 from tracelens.wire import _columns
-from tracelens.wire._chunk import Chunk, marks, read
+from tracelens.wire._chunk import Chunk, Stretches, marks, read
 from tracelens.wire._made import LONGEST, Made, Placed, count_keys, made_of_scopes, made_of_spans
 from tracelens.wire._naming import SERVICE, Column, choose, name_of
 from tracelens.wire._overflow import Overflow
@@ -38,17 +38,18 @@ from tracelens.wire._scan import Bytes
 from tracelens.wire._views import Views
 from tracelens.wire.decoded import Decoded
 
-CHUNK = 128 << 20  # bytes decoded together: JSON may be 11 times longer, and Arrow's views reach 2 GiB
+CHUNK = 32 << 20  # bytes decoded together: what is used again is still near; and Arrow's views reach 2 GiB
 # Text that spans share by their resource is stored once in a frame, but once a span in a file. A mesh's requests
 # need less than their own size, a large resource and tiny spans 16 times it; what needs more is kept at one span.
 SHARED_TIMES = 32
 SHARED_LEAST = 64 << 20  # bytes that are always allowed
 
 
-def decode(bodies: Sequence[bytes], received_unix_nano: Sequence[int] | None = None) -> Decoded:
+def decode(bodies: Sequence[bytes] | Stretches, received_unix_nano: Sequence[int] | None = None) -> Decoded:
     """Return the spans of some requests, in their order.
 
-    bodies: ExportTraceServiceRequest, or TracesData, which reads the same.
+    bodies: ExportTraceServiceRequest, or TracesData, which reads the same; or where
+    such stand in one buffer, which is then not copied.
     received_unix_nano: when each was received; null without.
     Spans without a valid trace id or span id are refused, and counted by reason.
     Raises DecodeError for the first body that is no such message.
@@ -56,8 +57,9 @@ def decode(bodies: Sequence[bytes], received_unix_nano: Sequence[int] | None = N
     names: dict[str, str] = {}
     rejected: Counter[str] = Counter()
     frames = []
-    for first, last in chunks(bodies):
-        chunk, refused = read(bodies[first:last], first)
+    for first, last in chunks(bodies.lengths() if isinstance(bodies, Stretches) else list(map(len, bodies))):
+        part = bodies.part(first, last) if isinstance(bodies, Stretches) else Stretches.joined(bodies[first:last])
+        chunk, refused = read(part, first)
         rejected.update(refused)
         if chunk.counts[OF_SPAN]:
             frame = frame_of(chunk, names)
@@ -68,18 +70,18 @@ def decode(bodies: Sequence[bytes], received_unix_nano: Sequence[int] | None = N
     return Decoded(concat(frames), {reason: count for reason, count in rejected.items() if count})
 
 
-def chunks(bodies: Sequence[bytes]) -> Iterator[tuple[int, int]]:
+def chunks(lengths: Sequence[int]) -> Iterator[tuple[int, int]]:
     """Yield ranges of bodies of at most CHUNK bytes; a longer body is alone."""
     first = size = 0
-    for i, body in enumerate(bodies):
-        if len(body) > LONGEST:
-            raise DecodeError(f"{len(body)} bytes are no protobuf message: those end below 2 GiB.", record=i)
-        if i > first and size + len(body) > CHUNK:
+    for i, length in enumerate(lengths):
+        if length > LONGEST:
+            raise DecodeError(f"{length} bytes are no protobuf message: those end below 2 GiB.", record=i)
+        if i > first and size + length > CHUNK:
             yield first, i
             first, size = i, 0
-        size += len(body)
-    if first < len(bodies):
-        yield first, len(bodies)
+        size += length
+    if first < len(lengths):
+        yield first, len(lengths)
 
 
 def frame_of(chunk: Chunk, names: dict[str, str]) -> pl.DataFrame:
@@ -91,7 +93,7 @@ def frame_of(chunk: Chunk, names: dict[str, str]) -> pl.DataFrame:
     texts = made.buffer()
     columns = choose(chunk.raw, chunk.keys, totals, names)
     attributes, over = attribute_columns(chunk, texts, columns)
-    buffers = [pa.py_buffer(chunk.raw), pa.py_buffer(texts)]
+    buffers = [pa.py_buffer(chunk.buffer), pa.py_buffer(texts)]
     of_span = {**span_columns(chunk, placed, texts, buffers), **attributes[OF_SPAN]}
     of_scope = {**scope_columns(chunk, scopes, texts, buffers), **attributes[OF_SCOPE]}
     of_resource = {"service_name": no_text(chunk.counts[OF_RESOURCE]), **attributes[OF_RESOURCE]}
@@ -194,7 +196,7 @@ def attribute_columns(
         SHARED_LEAST + SHARED_TIMES * len(chunk.raw),
     )
     found: list[dict[str, pl.Series]] = [{}, {}, {}]
-    buffers = [pa.py_buffer(chunk.raw), pa.py_buffer(texts)]
+    buffers = [pa.py_buffer(chunk.buffer), pa.py_buffer(texts)]
     arrow = {INT: pa.int64(), DOUBLE: pa.float64(), BOOL: pa.bool_()}
     for i, column in enumerate(columns):
         rows = chunk.counts[column.owner]
@@ -218,7 +220,7 @@ def overflow(chunk: Chunk, over: NDArray[np.int64], texts: Bytes) -> pl.Series:
     source = texts.tobytes()
 
     def value(at: int, length: int) -> bytes:
-        return chunk.raw[at : at + length] if at >= 0 else source[-1 - at : -1 - at + length]
+        return bytes(chunk.raw[at : at + length]) if at >= 0 else source[-1 - at : -1 - at + length]
 
     rest = Overflow(
         chunk.held,
