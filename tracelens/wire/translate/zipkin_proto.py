@@ -1,0 +1,191 @@
+"""Zipkin protobuf as OTLP: zipkin.proto3.ListOfSpans.
+
+Owns the reading of that protobuf, into the shape that JSON has; what a span
+becomes is `_zipkin`'s. Fields that are unknown, or of another wire type than
+theirs, are skipped; a span whose bytes are no protobuf costs itself alone.
+
+Source: zipkin.proto of Zipkin's API. Groups, which proto3 has no more, are refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import IPv6Address
+from typing import Any
+
+from tracelens.errors import DecodeError
+from tracelens.wire.translate._zipkin import Spans
+
+VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
+LONGEST_VARINT, LONGEST_TAG = 10, 5  # bytes
+MASK = (1 << 64) - 1
+KINDS = {0: None, 1: "CLIENT", 2: "SERVER", 3: "PRODUCER", 4: "CONSUMER"}
+NO_KIND = "none of them"
+NO_ID = "?"
+KNOWN = 20_000  # tags remembered, all together at most
+SHORT = 200  # bytes of one that is remembered
+
+
+def translate(body: bytes) -> bytes:
+    """Return a ListOfSpans as ExportTraceServiceRequest.
+
+    Raises DecodeError when the body is no protobuf, or none of its spans is.
+    """
+    spans, tags = Spans(), _Tags()
+    failed: DecodeError | None = None
+    read = 0
+    try:
+        for tag, value, end in _fields(body):
+            if tag != 1 << 3 | BYTES:
+                continue
+            try:
+                spans.add(_span(value, tags))
+                read += 1
+            except DecodeError as error:
+                failed = failed or _inside(error, value, end)
+                spans.add(None)
+        if failed and not read:
+            raise failed
+    except DecodeError as error:
+        raise DecodeError(f"no protobuf: byte {error.byte}: {error.reason}", byte=error.byte) from None
+    return spans.request()
+
+
+def _inside(error: DecodeError, value: bytes, end: int) -> DecodeError:
+    """Return an error of a field as one of what holds it; end: where the field ends there."""
+    return DecodeError(error.reason, byte=end - len(value) + error.byte)
+
+
+class _Tags(dict[bytes, tuple[str, str]]):
+    """Key and value of tags, by their bytes: most come again and again."""
+
+    def __missing__(self, entry: bytes) -> tuple[str, str]:
+        key = value = b""
+        for tag, found, _ in _fields(entry):
+            if tag == 1 << 3 | BYTES:
+                key = found
+            elif tag == 2 << 3 | BYTES:
+                value = found
+        pair = _text(key), _text(value)
+        if len(entry) <= SHORT:
+            if len(self) >= KNOWN:
+                self.clear()
+            self[entry] = pair
+        return pair
+
+
+def _span(body: bytes, known: _Tags) -> dict[str, Any]:
+    """Return a Span as JSON has it. Raises DecodeError with the byte of the span."""
+    span: dict[str, Any] = {}
+    tags = []
+    annotations = []
+    for tag, value, end in _fields(body):
+        try:
+            match tag:
+                case 0x5A:  # 11, tags: most fields are
+                    tags.append(known[value])
+                case 0x0A:  # 1, trace_id
+                    span["traceId"] = value.hex() if len(value) in (8, 16) else NO_ID
+                case 0x12:  # 2, parent_id
+                    span["parentId"] = value.hex() if len(value) in (0, 8) else NO_ID
+                case 0x1A:  # 3, id
+                    span["id"] = value.hex() if len(value) == 8 else NO_ID
+                case 0x20:  # 4, kind
+                    span["kind"] = KINDS.get(value, NO_KIND)
+                case 0x2A:  # 5, name
+                    span["name"] = _text(value)
+                case 0x31:  # 6, timestamp
+                    span["timestamp"] = value
+                case 0x38:  # 7, duration
+                    span["duration"] = value
+                case 0x42:  # 8, local_endpoint
+                    span["localEndpoint"] = _endpoint(value)
+                case 0x4A:  # 9, remote_endpoint
+                    span["remoteEndpoint"] = _endpoint(value)
+                case 0x52:  # 10, annotations
+                    annotations.append(_annotation(value))
+                case 0x60:  # 12, debug
+                    span["debug"] = value != 0
+                case 0x68:  # 13, shared
+                    span["shared"] = value != 0
+        except DecodeError as error:
+            raise _inside(error, value, end) from None
+    return span | {"tags": dict(tags), "annotations": annotations}
+
+
+def _endpoint(body: bytes) -> dict[str, Any]:
+    endpoint: dict[str, Any] = {}
+    for tag, value, _ in _fields(body):
+        match tag:
+            case 0x0A:
+                endpoint["serviceName"] = _text(value)
+            case 0x12:
+                endpoint["ipv4"] = ".".join(map(str, value)) if len(value) == 4 else value.hex()
+            case 0x1A:
+                endpoint["ipv6"] = IPv6Address(value).compressed if len(value) == 16 else value.hex()
+            case 0x20:
+                endpoint["port"] = value
+    return endpoint
+
+
+def _annotation(body: bytes) -> dict[str, Any]:
+    annotation: dict[str, Any] = {}
+    for tag, value, _ in _fields(body):
+        if tag == 1 << 3 | FIXED64:
+            annotation["timestamp"] = value
+        elif tag == 2 << 3 | BYTES:
+            annotation["value"] = _text(value)
+    return annotation
+
+
+def _text(raw: bytes) -> str:
+    """Return text; bytes that are no UTF-8 are kept in it, see `_zipkin.utf8`."""
+    return raw.decode("utf-8", "surrogateescape")
+
+
+def _fields(body: bytes) -> Iterator[tuple[int, Any, int]]:
+    """Yield (tag, value, offset behind it) of a message's fields: a number, or bytes. Raises DecodeError."""
+    at, end = 0, len(body)
+    while at < end:
+        first = at
+        tag = body[at]
+        at += 1
+        if tag > 0x7F:
+            tag, at = _varint(body, first, LONGEST_TAG)
+        if tag < 1 << 3:
+            raise DecodeError("field number 0 does not exist", byte=first)
+        wire = tag & 7
+        if wire == BYTES:
+            if at < end and body[at] < 0x80:
+                length = body[at]
+                at += 1
+            else:
+                length, at = _varint(body, at, LONGEST_TAG)
+            if length > end - at:
+                raise DecodeError(f"a field of {length} bytes where {end - at} are left", byte=first)
+            at += length
+            yield tag, body[at - length : at], at
+        elif wire == VARINT:
+            value, at = _varint(body, at, LONGEST_VARINT)
+            yield tag, value, at
+        elif wire in (FIXED64, FIXED32):
+            size = 8 if wire == FIXED64 else 4
+            if size > end - at:
+                raise DecodeError(f"a field of {size} bytes where {end - at} are left", byte=first)
+            at += size
+            yield tag, int.from_bytes(body[at - size : at], "little"), at
+        else:
+            raise DecodeError(f"wire type {wire}, which proto3 does not have", byte=first)
+
+
+def _varint(body: bytes, at: int, longest: int) -> tuple[int, int]:
+    """Return (value, offset behind it). Raises DecodeError."""
+    value = shift = 0
+    for i in range(at, min(at + longest, len(body))):
+        byte = body[i]
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value & MASK, i + 1
+        shift += 7
+    reason = "a varint is cut off" if len(body) - at < longest else f"a varint is longer than {longest} bytes"
+    raise DecodeError(reason, byte=at)
