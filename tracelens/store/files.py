@@ -6,6 +6,7 @@ import json
 import os
 import time
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,7 +59,8 @@ def write(table: Path, frame: pl.DataFrame, hour: str, *, data_change: bool = Tr
             maintain_order=True,
         )
     except BaseException:  # a full disk, above all: half a file would only make it fuller
-        (folder / name).unlink(missing_ok=True)
+        with suppress(OSError):  # of a disk that takes nothing: the first error is the one to tell
+            (folder / name).unlink()
         raise
     sync(folder)
     if made:
