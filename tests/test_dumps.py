@@ -20,11 +20,13 @@ from tests.ledger import request
 from tests.wire.test_jaeger import span as jaeger_span
 from tests.wire.test_jaeger import trace as jaeger_trace
 from tests.wire.test_otlp_json import document, span
+from tests.wire.test_zipkin import ENVOY, HERE, said, v1
 from tracelens import dumps
 from tracelens.errors import InputError, UsageError
 
 MESSAGES = [request(3)[0] for _ in range(4)]
 LINE = orjson.dumps(document(span()))
+ZIPKIN = [ENVOY, v1(said("cs", 0))]
 JAEGER = orjson.dumps({"data": [jaeger_trace(jaeger_span("1"), jaeger_span("2"))]})
 
 
@@ -48,6 +50,22 @@ CONTENTS = {
     "jaeger, pretty": (orjson.dumps(orjson.loads(JAEGER), option=orjson.OPT_INDENT_2), "jaeger-json", 2),
     "jaeger, lines": (orjson.dumps(jaeger_trace(jaeger_span("1"))) + b"\n" + JAEGER, "jaeger-json", 3),
     "jaeger, one trace": (orjson.dumps(jaeger_trace(jaeger_span("1"))), "jaeger-json", 1),
+    "zipkin": (orjson.dumps(ZIPKIN), "zipkin-json", 2),
+    "zipkin, pretty": (orjson.dumps(ZIPKIN, option=orjson.OPT_INDENT_2), "zipkin-json", 2),
+    "zipkin, lines": (b"".join(orjson.dumps(ZIPKIN) + b"\n" for _ in range(3)), "zipkin-json", 6),
+    "zipkin, a span a line": (b"[" + b",\n".join(map(orjson.dumps, ZIPKIN)) + b"]", "zipkin-json", 2),
+    "zipkin, traces": (orjson.dumps([ZIPKIN, ZIPKIN]), "zipkin-json", 4),
+    "zipkin, a trace a line": (b"[[" + orjson.dumps(ENVOY) + b"],\n" + orjson.dumps(ZIPKIN) + b"]", "zipkin-json", 3),
+    "zipkin, long lines": ((orjson.dumps(ZIPKIN * 500) + b"\n\n") * 2, "zipkin-json", 2_000),
+    "zipkin, a trace between brackets": (b"[\n" + orjson.dumps(ZIPKIN) + b"\n]", "zipkin-json", 2),
+    "zipkin, traces, pretty": (orjson.dumps([ZIPKIN, ZIPKIN], option=orjson.OPT_INDENT_2), "zipkin-json", 4),
+    "zipkin, v1": (
+        orjson.dumps([{"annotations": [], "binaryAnnotations": [], "id": "1", "traceId": "2"}]),
+        "zipkin-json",
+        1,
+    ),
+    "zipkin, long": (orjson.dumps(ZIPKIN * 500), "zipkin-json", 1_000),
+    "zipkin, endpoint first": (orjson.dumps([{"localEndpoint": HERE, "tags": {"data": ""}} | ENVOY]), "zipkin-json", 1),
 }
 PACKED: dict[str, Callable[[bytes], bytes]] = {
     "plain": lambda data: data,
@@ -209,5 +227,20 @@ def test_one_unreadable_file_of_a_folder_is_a_loss(tmp_path: Path) -> None:
 
 
 def test_an_unknown_format_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="otlp-json, otlp-proto, jaeger-json"):
+    with pytest.raises(UsageError, match="otlp-json, otlp-proto, jaeger-json, zipkin-json"):
         read(tmp_path, input_format="xml")
+
+
+def test_a_line_of_zipkin_that_is_no_list_is_a_loss_with_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "dump"
+    line = orjson.dumps(ZIPKIN)
+    path.write_bytes(line + b"\n[7\n" + line)
+    assert read(path) == (
+        4,
+        {"zipkin-json"},
+        [f"{path}: record 2, byte {len(line) + 4}: no JSON: Expecting ',' delimiter"],
+    )
+    path.write_bytes(b"[7\n" + line + b"\n" + line)
+    assert read(path, input_format="zipkin-json")[0] == 4
+    path.write_bytes(line + b"\n{}\n")
+    assert read(path)[2] == [f"{path}: record 2, byte {len(line) + 1}: a dict where Zipkin JSON has a list of spans"]

@@ -62,7 +62,7 @@ WhereOption = Annotated[
 LimitOption = Annotated[int | None, typer.Option(min=1, help="At most so many rows.")]
 StrictOption = Annotated[bool, typer.Option(help="Any unreadable record ends the command (exit 3).")]
 InputOption = Annotated[
-    str | None, typer.Option("--input-format", help="otlp-json, otlp-proto or jaeger-json, instead of looking.")
+    str | None, typer.Option("--input-format", help="otlp-json, otlp-proto, jaeger-json or zipkin-json; else it looks.")
 ]
 RouteOption = Annotated[
     str | None, typer.Option(help="A route as `routes` prints it, with its service before it when two share the name.")

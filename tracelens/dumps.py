@@ -6,6 +6,7 @@ cutting them into records; reading a record is the decoder's of its format.
     otlp-json    ExportTraceServiceRequest or TracesData as JSON: one a line, one document, or an array of them
     otlp-proto   the same as protobuf: one message, messages after their length (varint), or after 4 bytes of it
     jaeger-json  the Jaeger UI's download, an answer of its API, or one trace
+    zipkin-json  a list of spans of v2 or v1, or of such lists: a trace, an answer of its API, or one list a line
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ import io
 import os
 import sys
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -29,22 +31,26 @@ import polars as pl
 from tracelens.errors import DecodeError, InputError, UsageError
 from tracelens.packed import DAMAGED, LOOK, plain
 from tracelens.spans import concat
-from tracelens.wire import jaeger, otlp, otlp_json
+from tracelens.wire import jaeger, otlp, otlp_json, zipkin
 from tracelens.wire._scan import validate
 from tracelens.wire.decoded import Decoded
 
-FORMATS = ("otlp-json", "otlp-proto", "jaeger-json")
+FORMATS = ("otlp-json", "otlp-proto", "jaeger-json", "zipkin-json")
 DECODERS: dict[str, Callable[[Sequence[bytes]], Decoded]] = {
     "otlp-json": otlp_json.decode,
     "otlp-proto": otlp.decode,
     "jaeger-json": jaeger.decode,
+    "zipkin-json": zipkin.decode,
 }
 BATCH_BYTES = 32 << 20  # decoded together: some 50,000 spans
 MAX_RECORD = 2 << 30  # of one message: protobuf's own limit
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 AT_ONCE = min(os.cpu_count() or 1, 4)  # batches decoded side by side: memory grows with them
 STDIN = "-"
-REMEDY = "TraceLens reads OTLP JSON, OTLP protobuf and Jaeger JSON, plain, gzip or zstd; --input-format says which."
+REMEDY = (
+    "TraceLens reads OTLP JSON, OTLP protobuf, Jaeger JSON and Zipkin JSON, plain, gzip or zstd; "
+    "--input-format says which."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +133,7 @@ def sniff(head: bytes) -> str | None:
         keys = (
             ("jaeger-json", (b'"traceID"', b'"processes"', b'"data"')),
             ("otlp-json", (b'"resourceSpans"', b'"resource_spans"', b'"scopeSpans"')),
+            ("zipkin-json", (b'"traceId"', b'"localEndpoint"', b'"binaryAnnotations"') if text[:1] == b"[" else ()),
         )
         places = [(at, name) for name, marks in keys for mark in marks if (at := text.find(mark)) >= 0]
         return min(places)[1] if places else None
@@ -297,12 +304,10 @@ def _records(stream: BinaryIO, head: bytes, kind: str) -> Iterator[_Record]:
             yield _Record(1, 0, _all(stream))
         else:
             yield from _after_length(stream, how)
+    elif kind == "zipkin-json":
+        yield from _lists(stream)
     elif _is_lines(head):
-        offset = 0
-        for number, line in enumerate(stream, 1):
-            if line.strip():
-                yield _Record(number, offset, line)
-            offset += len(line)
+        yield from _lines(stream)
     else:
         yield from _documents(_all(stream))
 
@@ -346,11 +351,33 @@ def _is_lines(head: bytes) -> bool:
         return False
     if not newline:
         return len(head) >= LOOK
+    return _is_json(first) or rest.lstrip()[:1] == b"{"  # the first line is broken, which is a loss of its own
+
+
+def _is_json(text: bytes) -> bool:
     try:
-        orjson.loads(first)
+        orjson.loads(text.removeprefix(BYTE_ORDER_MARK))
     except orjson.JSONDecodeError:
-        return rest.lstrip()[:1] == b"{"  # the first line is broken, which is a loss of its own
+        return False
     return True
+
+
+def _lines(stream: Iterable[bytes]) -> Iterator[_Record]:
+    """Yield documents that stand one a line."""
+    offset = 0
+    for number, line in enumerate(stream, 1):
+        if line.strip():
+            yield _Record(number, offset, line)
+        offset += len(line)
+
+
+def _lists(stream: BinaryIO) -> Iterator[_Record]:
+    """Yield lists that stand one a line, or the one list that is the file."""
+    first, second = stream.readline(), stream.readline()
+    if second and (_is_json(first) or (_is_json(second) and first.strip() != b"[")):
+        yield from _lines(chain((first, second), stream))
+    else:
+        yield _Record(1, 0, first + second + _all(stream))
 
 
 def _documents(data: bytes) -> Iterator[_Record]:
