@@ -48,6 +48,11 @@ def _hours(running: Up) -> list[Path]:
     return sorted((running.data_dir / "store").glob("hour=*"))[-1:]
 
 
+def _digests(running: Up) -> list[Path]:
+    first = max(wal.highest(running.data_dir / "wal", 0), 0)
+    return [running.data_dir / "seen" / f"000.{number:012}.partial" for number in range(first, first + AHEAD)]
+
+
 def _log(running: Up) -> list[Path]:
     return [running.data_dir / "store" / "_delta_log"]
 
@@ -65,6 +70,8 @@ STEPS = (
     Step("record synced", "worker", "fdatasync", r"wal/\d+-\d+\.open", _segments),
     Step("segment sealed", "worker", "rename", r"wal/\d+-\d+\.open", _segments),
     Step("sealing synced", "worker", "fsync", r"/wal>", _wal),
+    Step("digests written", "writer", "fsync", r"seen/.*\.partial", _digests),
+    Step("digests in place", "writer", "rename", r"seen/.*\.seen", _digests),
     Step("Parquet synced", "writer", "fsync", r"part-\w+\.parquet", library=True),
     Step("its folder synced", "writer", "fsync", r"hour=[^/]+>", _hours),
     Step("commit made", "writer", "linkat", r"_delta_log/\d+\.json"),
