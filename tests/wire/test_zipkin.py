@@ -552,6 +552,28 @@ def test_protobuf_of_several_spans_with_what_is_unknown() -> None:
     assert (found.spans.height, found.spans.n_unique()) == (2, 1)
 
 
+@pytest.mark.parametrize(
+    ("entry", "pair"),
+    [
+        (field(1, b"k") + field(2, b"v"), ("k", "v")),
+        (field(2, b"v") + field(1, b"k"), ("k", "v")),
+        (field(1, b"k"), ("k", "")),
+        (field(1, b"k") + field(2, b""), ("k", "")),
+        (field(2, b"v"), ("", "v")),
+        (field(1, b"k") + field(2, b"v") + field(3, b"w"), ("k", "v")),
+        (field(1, b"j") + field(1, b"k") + field(2, b"u") + field(2, b"v"), ("k", "v")),
+        (field(1, b"k" * 127) + field(2, b"v" * 60), ("k" * 127, "v" * 60)),
+        (field(1, b"k" * 300) + field(2, b"v" * 300), ("k" * 300, "v" * 300)),
+        (field(1, b"k") + field(2, b"v" * 130), ("k", "v" * 130)),
+        (field(1, b"k") + field(2, b"v" * 127), ("k", "v" * 127)),
+    ],
+)
+def test_tags_of_protobuf_however_they_are_written(entry: bytes, pair: tuple[str, str]) -> None:
+    row = only(without="tags", more=field(11, entry) * 2)
+    own = {name: value for name, value in attributes(row).items() if not name.startswith(("net.", "peer.", "zipkin."))}
+    assert own == dict([pair]) or orjson.loads(row["overflow"]) == {f"attr:{pair[0]}": pair[1]}
+
+
 def test_what_is_absent_in_protobuf() -> None:
     assert marks(only(without="duration")) == {"one_time"}
     assert marks(only(without="timestamp")) == {"no_time"}
@@ -588,6 +610,7 @@ def test_a_message_without_ids_costs_itself_alone(broken: bytes) -> None:
         (b"\x08" + b"\x80" * 11, "longer than 10", 1),
         (b"\x09\x00", "of 8 bytes where 1", 0),
         (b"[{}]", "wire type 3", 0),
+        (field(1, field(10, b"\x12\x05")), "of 5 bytes where 0", 4),
         (field(1, FIELDS["id"] + field(8, b"\x0a\x05")), "of 5 bytes where 0", 2 + len(FIELDS["id"]) + 2),
     ],
 )  # fmt: skip

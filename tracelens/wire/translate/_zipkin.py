@@ -23,7 +23,7 @@ that is none is written as none, so that the decoder refuses this span alone.
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import orjson
@@ -133,12 +133,12 @@ class Spans:
 
     def __init__(self) -> None:
         self._tags = _Tags()
-        # By service, then by name and version of the scope.
-        self._services: dict[str, dict[tuple[str, str], list[bytes]]] = {}
+        # By service, then by name and version of the scope: written, for objects of their own take many times the room.
+        self._services: dict[str, dict[tuple[str, str], bytearray]] = {}
 
     def add(self, span: Any) -> None:
         """Write a span; what is no span is written as one without ids."""
-        if span.__class__ is not dict:
+        if span.__class__ is not dict or not span:
             self._put("", "", "", b"")
             return
         field = span.get
@@ -181,7 +181,10 @@ class Spans:
 
     def _put(self, service: str, scope: str, version: str, span: bytes) -> None:
         scopes = self._services.setdefault(service, {})
-        scopes.setdefault((scope, version), []).append(message(2, span))
+        written = scopes.get((scope, version))
+        if written is None:
+            written = scopes[scope, version] = bytearray()
+        written += message(2, span)
 
     def _attributes(self, tags: Json) -> bytes:
         try:
@@ -209,11 +212,11 @@ class Spans:
         return found
 
 
-def _resource_spans(service: str, scopes: Mapping[tuple[str, str], list[bytes]]) -> bytes:
+def _resource_spans(service: str, scopes: Mapping[tuple[str, str], bytearray]) -> bytes:
     parts = [message(1, attribute(1, "service.name", service))] if service else []
     for (name, version), spans in scopes.items():
         scope = (message(1, utf8(name)) if name else b"") + (message(2, utf8(version)) if version else b"")
-        parts.append(message(2, (message(1, scope) if scope else b"") + b"".join(spans)))
+        parts.append(message(2, (message(1, scope) if scope else b"") + spans))
     return message(1, b"".join(parts))
 
 
@@ -283,14 +286,14 @@ def _marks(debug: Any, shared: Any) -> bytes:
 
 def _events(annotations: Any) -> bytes:
     """Return annotations as events; what is none of them is the name of one without a time."""
-    if annotations.__class__ is not list:
+    if not isinstance(annotations, list | Iterator):
         annotations = [annotations]
-    parts = []
+    found = bytearray()
     for annotation in annotations:
         if annotation.__class__ is dict:
             time, name = microseconds(annotation.get("timestamp")) or 0, annotation.get("value")
         else:
             time, name = 0, annotation
         body = EVENT_TIME.pack(1 << 3 | 1, min(time * MICROSECOND, LAST)) if time > 0 else b""
-        parts.append(message(11, body + message(2, utf8(words(name)))))
-    return b"".join(parts)
+        found += message(11, body + message(2, utf8(words(name))))
+    return bytes(found)
