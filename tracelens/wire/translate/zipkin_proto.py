@@ -89,7 +89,7 @@ def _span(body: bytes, known: _Tags) -> dict[str, Any]:
     """Return a Span as JSON has it. Raises DecodeError with the byte of the span."""
     span: dict[str, Any] = {}
     tags = []
-    annotations = []
+    annotated = False
     for tag, value, end in _fields(body):
         try:
             match tag:
@@ -114,7 +114,7 @@ def _span(body: bytes, known: _Tags) -> dict[str, Any]:
                 case 0x4A:  # 9, remote_endpoint
                     span["remoteEndpoint"] = _endpoint(value)
                 case 0x52:  # 10, annotations
-                    annotations.append((value, end))
+                    annotated = True
                 case 0x60:  # 12, debug
                     span["debug"] = value != 0
                 case 0x68:  # 13, shared
@@ -122,8 +122,8 @@ def _span(body: bytes, known: _Tags) -> dict[str, Any]:
         except DecodeError as error:
             raise _inside(error, value, end) from None
     span["tags"] = dict(tags)
-    if annotations:
-        span["annotations"] = (_annotation(value, end) for value, end in annotations)
+    if annotated:  # read when they are written: there may be millions
+        span["annotations"] = (_annotation(value, end) for tag, value, end in _fields(body) if tag == 10 << 3 | BYTES)
     return span
 
 
@@ -143,7 +143,7 @@ def _endpoint(body: bytes) -> dict[str, Any]:
 
 
 def _annotation(body: bytes, end: int) -> dict[str, Any]:
-    """Return an annotation; end: where it ends in its span. Only read when it is written: there may be millions."""
+    """Return an annotation; end: where it ends in its span."""
     annotation: dict[str, Any] = {}
     try:
         for tag, value, _ in _fields(body):
