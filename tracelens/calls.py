@@ -56,6 +56,9 @@ class Calls:
     operation: pl.Series  # of each span; an entry span's is its call's route
     layer: pl.Series  # LAYERS, of each span
     call: npt.NDArray[np.int64]  # row of the entry span each span works for; -1 for none
+    role: npt.NDArray[np.int8]  # what made each span: _fold's codes
+    direction: npt.NDArray[np.int8]  # which way a proxy carried each request: _fold's codes
+    outcome: pl.DataFrame  # error, censored and timed_out of each span by itself
 
 
 def calls(forest: Forest) -> Calls:
@@ -72,11 +75,15 @@ def calls(forest: Forest) -> Calls:
         operation=operation,
         layer=pl.Series("layer", LAYERS, pl.String).gather(pl.Series(folded.layer, dtype=pl.UInt32)),
         call=folded.call,
+        role=folded.role,
+        direction=folded.direction,
+        outcome=facts.select("error", "censored", "timed_out"),
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _Folded:
+    role: npt.NDArray[np.int8]
     direction: npt.NDArray[np.int8]
     call: npt.NDArray[np.int64]
     layer: npt.NDArray[np.int8]
@@ -146,8 +153,8 @@ def _facts(spans: pl.DataFrame) -> pl.DataFrame:
 def _fold_spans(forest: Forest, facts: pl.DataFrame) -> _Folded:
     """Run the kernel, and give every trace a call."""
     n = len(facts)
-    folded = _Folded(np.zeros(n, np.int8), np.full(n, -1, np.int64), np.zeros(n, np.int8))
     role, hint, typed, referenced = (_array(facts[name], np.int8) for name in ("role", "hint", "typed", "referenced"))
+    folded = _Folded(role, np.zeros(n, np.int8), np.full(n, -1, np.int64), np.zeros(n, np.int8))
     node = codes(facts["node"])
     _mark_gateways(node, hint, role, _array(forest.spans["kind"], np.int8))
     _fold.fold(

@@ -22,13 +22,12 @@ def compile_all() -> int:
     """Run each kernel once on next to nothing; return how many had to be compiled."""
     folder = _cache.prepare()
     before = compiled(folder)
-    from tracelens import calls, forest
-    from tracelens.analysis import profile
+    from tracelens.analysis import hops, profile
     from tracelens.wire import otlp
 
     otlp.warm()
-    calls.calls(forest.warm())
-    profile.warm()  # links, walks and sums
+    hops.warm()  # links and folds
+    profile.warm()  # walks and sums
     if (stamp := _cache.stamp()) is not None:
         stamp.touch()
     return compiled(folder) - before

@@ -37,6 +37,16 @@ ENVOY_COMPONENT: Final[Names] = ("component",)
 ENVOY_REQUEST_ID: Final[Names] = ("guid:x-request-id",)
 ENVOY_UPSTREAM_ADDRESS: Final[Names] = ("upstream_address",)
 ENVOY_RETRY_COUNT: Final[Names] = ("retry.count",)
+# Tags a mesh's owner sets, in microseconds: %COMMON_DURATION(DS_RX_BEG:US_TX_BEG:us)%, and US_TX_BEG:US_RX_END.
+ENVOY_SENT_US: Final[Names] = ("mesh.req_proxy_us",)
+ENVOY_HELD_US: Final[Names] = ("mesh.up_total_us",)
+# Events of spans with `verbose`, from Envoy 1.38 on.
+ENVOY_SENT_EVENT: Final[Names] = ("first_upstream_tx_byte_sent",)
+ENVOY_ANSWERED_EVENT: Final[Names] = ("last_upstream_rx_byte_received",)
+
+# -- whom a client span says it calls
+PEER_SERVICE: Final[Names] = ("service.peer.name", "peer.service")
+SERVER_ADDRESS: Final[Names] = ("server.address", "net.peer.name")
 
 # -- HTTP and RPC
 HTTP_METHOD: Final[Names] = ("http.request.method", "http.method")

@@ -1,0 +1,372 @@
+"""Hops: where the time of a call goes between its caller and its callee.
+
+Owns the layers of a call, their levels, and the percentiles per caller,
+callee and route. Which spans belong together is decided by parent ids only, in
+`calls.py` and in the kernels of `_hops.py`; printing is elsewhere.
+
+Of a call X→Y there may be, from the outside in: C, the client span of X's app;
+E, the span of X's proxy; R, one span an attempt; I, the span of Y's proxy; A,
+the server span of Y's app. A call lasts as long as its outermost span, and each
+moment of it is in one layer:
+
+    client            C − E
+    egress_proxy      E − from the first attempt's begin to the last one's end
+    attempts          attempts before the last, which were in vain
+    backoff           between attempts
+    network_queueing  the last attempt − I: the network, and waiting on both ends
+    ingress_proxy     I − A
+    app               A (else I) − downstream
+    downstream        calls that Y makes and waits for
+
+The level says what the spans allowed. L0, proxies only: what E and I leave
+between them is one number, network_queueing. L1, a span per attempt: egress
+proxy apart. L2, Envoy's phases in place of attempts: pure proxy time, because
+waiting for a connection is no part of it. L3, the app's spans: ingress proxy
+and app apart. Without proxies network_queueing is C − A. A layer that cannot be
+told is null, and its time is in the one next to it.
+
+A span is cut to the one around it. Two hosts' clocks are never subtracted: only
+lengths are. A call whose callee's span is missing has no network time: it
+counts against `coverage`, unless the proxy says that it reached nobody.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from tracelens import forest as forests
+from tracelens import semconv
+from tracelens._fold import APP_CLIENT, ATTEMPT, GATEWAY, OUTBOUND, PROXY
+from tracelens._link import I8, I64, Bool
+from tracelens.analysis import _hops
+from tracelens.calls import CALLS, Calls
+from tracelens.calls import calls as fold
+from tracelens.forest import Forest, over_traces
+from tracelens.names import has_flag
+from tracelens.repair import TRACE_MARK
+from tracelens.spans import PRODUCER, attribute, whole
+
+Level = Literal["L0", "L1", "L2", "L3"]
+LEVELS: tuple[Level, ...] = ("L0", "L1", "L2", "L3")
+# By the kernel's numbers.
+LAYERS = (
+    "client",
+    "egress_proxy",
+    "network_queueing",
+    "ingress_proxy",
+    "app",
+    "downstream",
+    "attempts",
+    "backoff",
+)
+LAYER_COLUMNS = tuple(f"{layer}_nano" for layer in LAYERS)
+
+# One row a request that a workload sends or takes. Columns named as in CALLS are the caller's view of it.
+REQUESTS = pl.Schema(
+    {
+        **CALLS,  # service, namespace and route are the callee's; start and duration the outermost span's
+        "caller_call": pl.Int64(),  # entry span of the call that made this one; null at the edge
+        "sender": pl.Int64(),  # span of the proxy that sent it; null without one
+        "by_gateway": pl.Boolean(),  # the callee is a gateway or waypoint, which passes it on
+        "covered": pl.Boolean(),  # the callee wrote a span
+        "expected": pl.Boolean(),  # and should have: false where the proxy says that the request reached nobody
+        "level": pl.String(),
+        "tries": pl.Int64(),  # attempts seen
+        **dict.fromkeys(LAYER_COLUMNS, pl.Int64()),  # null: not told by the spans
+    }
+)
+
+PARTS = ("mean_nano", "p50_nano", "p90_nano", "p99_nano")
+HOPS = pl.Schema(
+    {
+        "caller": pl.String(),  # null: nobody that wrote a span
+        "callee": pl.String(),  # null: a call to nobody known
+        "route": pl.String(),
+        "level": pl.String(),
+        "calls": pl.Int64(),  # all of them
+        "coverage": pl.Float64(),  # calls with the callee's span, of those that should have one; null when none should
+        "censored": pl.Int64(),  # the client went away: in no duration below
+        "timed_out": pl.Int64(),
+        "retried": pl.Int64(),  # calls of more than one attempt
+        **dict.fromkeys(PARTS, pl.Int64()),  # of whole calls
+        **{f"{layer}_{part}": pl.Int64() for layer in LAYERS for part in PARTS},  # of calls that tell the layer
+    }
+)
+
+KEY = ("caller", "callee", "route", "level")
+WHOLE = pl.col("censored").not_()
+HOST_OF_CLUSTER = r"^(?:in|out)bound\|[0-9]*\|[^|]*\|([^.|]+)"  # Istio's cluster: direction|port|subset|host
+FIRST_LABEL = r"^([A-Za-z][^.:/]*)"  # of a host name; an address is kept whole
+EVENT = r'"timeUnixNano":"?(\d+)"?,"name":"{name}"|"name":"{name}","timeUnixNano":"?(\d+)'
+
+
+def requests(forest: Forest, calls: Calls, *, most: Level = "L3") -> pl.DataFrame:
+    """Return REQUESTS: one row a call with its layers, which add up to its duration exactly.
+
+    most: the highest level to use; spans and phases that a higher one needs are left aside.
+    Of a call whose callee's span is missing, layers beyond the caller's side are null.
+    """
+    n = len(forest.parent)
+    spans = forest.spans
+    stage, near, branches = np.zeros(n, np.int8), np.empty(n, np.int64), np.zeros(n, np.int64)
+    message = _flags(spans["kind"] == PRODUCER)
+    is_entry = _entries(calls)
+    _hops.find_stages(
+        forest.parent, calls.role, calls.direction, is_entry, message, forest.blocking, stage, near, branches
+    )
+    unplaced = (forest.marks & TRACE_MARK["skew_capped"]) != 0
+    sent, held = _phases(forest) if LEVELS.index(most) >= 2 else (np.zeros(n, np.int64), np.full(n, -1, np.int64))
+
+    def work(first: int, last: int) -> tuple[I64, I64, I64, I64, Bool, I8, I64, I64]:
+        return _hops.book(
+            forest.trace_offsets,
+            first,
+            last,
+            forest.start,
+            forest.end,
+            forest.until,
+            calls.role,
+            calls.direction,
+            is_entry,
+            forest.blocking,
+            stage,
+            near,
+            branches,
+            unplaced,
+            sent,
+            held,
+            LEVELS.index(most),
+        )
+
+    parts = over_traces(forest.trace_offsets, work)
+    top, side, sender, entry, reached, level, tries, layers = (np.concatenate(c) for c in zip(*parts, strict=True))
+    return _table(forest, calls, top, side, sender, entry, reached, level, tries, layers)
+
+
+def hops(table: pl.LazyFrame) -> pl.LazyFrame:
+    """Return HOPS: one row per caller, callee, route and level, by time spent.
+
+    table: REQUESTS. Percentiles are of each layer by itself, at rank
+    floor((n−1)·q), over the calls that tell it: only means add up.
+    """
+    told = {f"{layer}_": pl.col(f"{layer}_nano") for layer in LAYERS} | {"": pl.col("duration_nano")}
+    values = {f"{prefix}sorted": value.filter(WHOLE).drop_nulls().sort() for prefix, value in told.items()}
+    expected = pl.col("expected").sum()
+    parts = {
+        f"{prefix}p{percent}_nano": pl.col(f"{prefix}sorted").list.get(
+            (pl.col(f"{prefix}sorted").list.len().cast(pl.Int64) - 1).clip(0) * percent // 100, null_on_oob=True
+        )
+        for prefix in told
+        for percent in (50, 90, 99)
+    }
+    means = {
+        f"{prefix}mean_nano": pl.col(f"{prefix}sorted").list.sum()
+        // pl.col(f"{prefix}sorted").list.len().replace(0, None).cast(pl.Int64)
+        for prefix in told
+    }
+    return (
+        table.rename({"service": "callee"})
+        .group_by(KEY)
+        .agg(
+            calls=pl.len(),
+            coverage=pl.when(expected > 0).then((pl.col("covered") & pl.col("expected")).sum() / expected),
+            censored=pl.col("censored").sum(),
+            timed_out=pl.col("timed_out").sum(),
+            retried=(pl.col("tries") > 1).sum(),
+            spent=pl.col("duration_nano").filter(WHOLE).sum(),
+            **values,
+        )
+        .with_columns(**parts, **means)
+        .sort("spent", *KEY, descending=[True, False, False, False, False], nulls_last=True)
+        .select(HOPS.names())
+        .cast(HOPS)
+    )
+
+
+def warm() -> None:
+    """Compile the kernels, or load them from the cache."""
+    forest = forests.warm()
+    requests(forest, fold(forest))
+
+
+def _entries(calls: Calls) -> Bool:
+    """Return which spans take a request: not those that are a call only because their trace has no other."""
+    first = calls.call == np.arange(len(calls.call))
+    sends = (
+        (calls.role == APP_CLIENT) | (calls.role == ATTEMPT) | ((calls.role == PROXY) & (calls.direction == OUTBOUND))
+    )
+    entry: Bool = first & ~sends
+    return entry
+
+
+def _phases(forest: Forest) -> tuple[I64, I64]:
+    """Return (nanoseconds until a proxy passed the request on, from then until the answer had come; -1 unknown)."""
+    spans = forest.spans
+    columns = spans.columns
+    sent = whole(columns, semconv.ENVOY_SENT_US) * 1_000
+    held = whole(columns, semconv.ENVOY_HELD_US) * 1_000
+    found = spans.select(pl.int_range(pl.len()).alias("row"), sent=sent, held=held)
+    if spans["events"].null_count() < len(spans):
+        # Events are read for spans that have the two, as text: OTLP JSON writes keys in one order or the other.
+        begin, end = (_moment(names[0]) for names in (semconv.ENVOY_SENT_EVENT, semconv.ENVOY_ANSWERED_EVENT))
+        start = pl.col("start_time_unix_nano")
+        seen = spans.select(sent=begin - start, held=end - begin)
+        found = found.with_columns(pl.coalesce("sent", seen["sent"]), pl.coalesce("held", seen["held"]))
+    good = (pl.col("sent") >= 0) & (pl.col("held") >= 0)
+    filled = found.select(pl.when(good).then("sent").fill_null(0), pl.when(good).then("held").fill_null(-1))
+    return _ints(filled["sent"]), _ints(filled["held"])
+
+
+def _moment(name: str) -> pl.Expr:
+    """Return the time of an event of the column `events`, nanoseconds; null without it."""
+    pattern = EVENT.replace("{name}", name)
+    return pl.coalesce(pl.col("events").str.extract(pattern, group).cast(pl.Int64, strict=False) for group in (1, 2))
+
+
+def _table(
+    forest: Forest,
+    calls: Calls,
+    top: I64,
+    side: I64,
+    sender: I64,
+    entry: I64,
+    reached: Bool,
+    level: I8,
+    tries: I64,
+    layers: I64,
+) -> pl.DataFrame:
+    """Return REQUESTS in the order of `top`."""
+    spans = forest.spans
+    above = np.where(side >= 0, side, forest.parent[np.maximum(entry, 0)])
+    caller_call = np.where(above >= 0, calls.call[above], -1)
+    caller_row = np.where(caller_call >= 0, caller_call, above)
+    judge = np.where(sender >= 0, sender, np.where(entry >= 0, entry, top))
+    outcome = calls.outcome[judge]
+    refused = _refused(forest, sender, reached)
+    of_callee = np.maximum(entry, 0)
+    in_table = np.searchsorted(calls.table["span"].to_numpy(), of_callee)
+    by_gateway = (entry >= 0) & (calls.role[of_callee] == PROXY) & (calls.direction[of_callee] == GATEWAY)
+    layers[~reached & ~refused, _hops.NETWORK] = _hops.UNKNOWN_NANO
+    found = pl.DataFrame(
+        {
+            "span": np.where(entry >= 0, entry, np.maximum(caller_row, 0)),
+            "trace": forest.trace_of(top),
+            "trace_id": spans["trace_id"].gather(top),
+            "service": _labels(calls.service, entry),
+            "namespace": _labels(calls.table["namespace"], np.where(entry >= 0, in_table, -1)),
+            "route": _labels(calls.operation, entry),
+            "caller": _labels(calls.service, caller_row),
+            "start_unix_nano": forest.start[top],
+            "duration_nano": forest.end[top] - forest.start[top],
+            "error": outcome["error"],
+            "censored": outcome["censored"],
+            "timed_out": outcome["timed_out"],
+            "is_root": above < 0,
+            "caller_call": _nullable(caller_call),
+            "sender": _nullable(sender),
+            "by_gateway": by_gateway,
+            "covered": reached,
+            "expected": reached | ~refused,
+            "level": pl.Series(LEVELS, dtype=pl.String).gather(pl.Series(level, dtype=pl.UInt32)),
+            "tries": tries,
+            **{name: _nullable(layers[:, k]) for k, name in enumerate(LAYER_COLUMNS)},
+        }
+    )
+    if not (entry >= 0).all():
+        found = _name_missing(found, forest, calls, side, entry)
+    return found.select(REQUESTS.names()).cast(REQUESTS)
+
+
+def _refused(forest: Forest, sender: I64, reached: Bool) -> Bool:
+    """Return which requests without a callee the sending proxy says to have reached nobody."""
+    refused = np.zeros(len(sender), np.bool_)
+    asked = np.flatnonzero(~reached & (sender >= 0))
+    if len(asked):
+        spans = forest.spans
+        flags = [name for name in spans.columns if name.startswith("attr:")]
+        refused[asked] = _flags(spans[flags][sender[asked]].select(f=has_flag(flags, semconv.NO_CALLEE))["f"])
+    return refused
+
+
+def _name_missing(found: pl.DataFrame, forest: Forest, calls: Calls, side: I64, entry: I64) -> pl.DataFrame:
+    """Return REQUESTS with callee, route and level of those without a callee's span.
+
+    A request is named as most of its like were: those of the same caller, to the
+    same cluster or host, of the same operation. Without one, by that cluster or
+    host, and the operation as the caller knows it.
+    """
+    rows = np.maximum(side, 0)
+    told = found.with_columns(
+        peer=_peers(forest, rows),
+        sent=pl.Series(side >= 0),
+        asked=calls.operation.gather(rows),
+        missing=pl.Series(entry < 0),
+    ).with_row_index()
+    sample = told.lazy().filter(pl.col("missing").not_() & pl.col("sent"))
+    like = _commonest(sample, ["caller", "peer", "asked"], ["service", "route"])
+    to_peer = _commonest(sample, ["peer"], ["service"])
+    named = (
+        told.lazy()
+        .filter("missing")
+        .drop("service", "route")
+        .join(like, on=["caller", "peer", "asked"], how="left", validate="m:1", nulls_equal=True)
+        .join(to_peer.rename({"service": "by_peer"}), on="peer", how="left", validate="m:1")
+        .with_columns(service=pl.coalesce("service", "by_peer", _short("peer")), route=pl.coalesce("route", "asked"))
+    )
+    usual = _commonest(sample, ["caller", "service", "route"], ["level"])
+    levelled = named.rename({"level": "own"}).join(
+        usual, on=["caller", "service", "route"], how="left", validate="m:1", nulls_equal=True
+    )
+    completed = levelled.with_columns(level=pl.coalesce("level", "own")).select("index", "service", "route", "level")
+    return told.update(completed.collect(), on="index", how="left")
+
+
+def _commonest(frame: pl.LazyFrame, by: list[str], wanted: list[str]) -> pl.LazyFrame:
+    """Return the most frequent `wanted` per `by`; of equally frequent ones the first in order."""
+    return (
+        frame.group_by(*by, *wanted)
+        .len()
+        .sort("len", *wanted, descending=[True, *(False for _ in wanted)])
+        .unique(by, keep="first", maintain_order=True)
+        .drop("len")
+    )
+
+
+def _peers(forest: Forest, rows: I64) -> pl.Series:
+    """Return the cluster or host that each of `rows` names as the one it calls."""
+    names = [name for name in forest.spans.columns if name.startswith("attr:")]
+    peer = pl.coalesce(
+        attribute(names, semconv.ENVOY_CLUSTER),
+        attribute(names, semconv.PEER_SERVICE),
+        attribute(names, semconv.SERVER_ADDRESS),
+    )
+    return forest.spans[rows].select(peer=peer)["peer"]
+
+
+def _short(peer: str) -> pl.Expr:
+    """Return the name of whom a cluster or host stands for."""
+    name = pl.col(peer)
+    return pl.coalesce(name.str.extract(HOST_OF_CLUSTER), name.str.extract(FIRST_LABEL), name)
+
+
+def _labels(labels: pl.Series, rows: I64) -> pl.Series:
+    """Return the label of each of `rows`, null for -1."""
+    return labels.gather(pl.Series(rows).set(pl.Series(rows < 0), None))
+
+
+def _nullable(numbers: I64) -> pl.Series:
+    """Return integers, null for -1."""
+    return pl.Series(numbers).set(pl.Series(numbers < 0), None)
+
+
+def _ints(series: pl.Series) -> I64:
+    """Return a writable, contiguous array: kernels are compiled for one kind only."""
+    return np.array(series.to_numpy(), np.int64)
+
+
+def _flags(series: pl.Series) -> NDArray[np.bool_]:
+    return np.array(series.fill_null(value=False).to_numpy(), np.bool_)
