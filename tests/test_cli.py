@@ -30,6 +30,14 @@ KEYS = {
     ("critical-path", "--sections"): {
         "trace_id", "span_id", "service", "operation", "layer", "start_unix_nano", "end_unix_nano",
     },
+    ("hops",): {
+        "caller", "callee", "route", "level", "calls", "coverage",
+        *(f"{layer}_{part}_nano"
+          for layer in ("client", "egress_proxy", "network_queueing", "ingress_proxy", "app", "attempts", "backoff")
+          for part in ("mean", "p50", "p90", "p99")),
+    },
+    ("edges",): {"caller", "callee", "calls", "errors", "p50_nano", "p90_nano", "p99_nano"},
+    ("edges", "--gateways", "off"): {"caller", "callee", "calls", "errors", "p50_nano", "p90_nano", "p99_nano"},
     ("traces", "--slowest", "3"): {
         "trace_id", "service", "route", "start_unix_nano", "duration_nano", "spans", "services", "errors", "complete",
     },

@@ -186,6 +186,49 @@ def traces(
     _write(found, output, text.TRACES, limit, empty="no trace matches.")
 
 
+@app.command(epilog="Example: tracelens hops tracelens-data --where 'service=cart'")
+def hops(
+    source: SourceArgument,
+    output: FormatOption = Format.TEXT,
+    since: SinceOption = None,
+    start: StartOption = None,
+    end: EndOption = None,
+    where: WhereOption = None,
+    limit: LimitOption = None,
+    strict: StrictOption = False,
+    input_format: InputOption = None,
+) -> None:
+    """Per caller, callee and route: the time of client, proxies, network and app."""
+    lens = _lens(source, input_format, strict=strict)
+    answer = lens.hops(_question(lens, since, start, end, where))
+    from tracelens.report import text
+
+    _write(answer, output, text.HOPS, limit, empty="no calls in this window.")
+
+
+@app.command(epilog="Example: tracelens edges samples/dumps/shop.otlp.jsonl.gz --gateways off")
+def edges(
+    source: SourceArgument,
+    gateways: Annotated[
+        Switch, typer.Option(help="Show gateways and waypoints, or join callers and callees on their two sides.")
+    ] = Switch.ON,
+    output: FormatOption = Format.TEXT,
+    since: SinceOption = None,
+    start: StartOption = None,
+    end: EndOption = None,
+    where: WhereOption = None,
+    limit: LimitOption = None,
+    strict: StrictOption = False,
+    input_format: InputOption = None,
+) -> None:
+    """Who calls whom: calls, errors, p50, p90, p99 as the caller waited."""
+    lens = _lens(source, input_format, strict=strict)
+    answer = lens.edges(_question(lens, since, start, end, where), gateways=gateways is Switch.ON)
+    from tracelens.report import text
+
+    _write(answer, output, text.EDGES, limit, empty="no calls in this window.")
+
+
 @app.command(name="import", epilog="Example: tracelens import spans.jsonl.gz --store tracelens-data/store")
 def import_dump(
     dump: Annotated[str, typer.Argument(metavar="DUMP", help="A dump: file, folder, glob, or - for stdin.")],

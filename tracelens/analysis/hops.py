@@ -344,7 +344,7 @@ def _peers(forest: Forest, rows: I64) -> pl.Series:
         attribute(names, semconv.PEER_SERVICE),
         attribute(names, semconv.SERVER_ADDRESS),
     )
-    return forest.spans[rows].select(peer=peer)["peer"]
+    return forest.spans[rows].select(peer=pl.when(peer != "-").then(peer))["peer"]  # Envoy's word for none
 
 
 def _short(peer: str) -> pl.Expr:

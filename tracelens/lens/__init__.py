@@ -9,6 +9,8 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+from tracelens.lens import edges as _edges
+from tracelens.lens import hops as _hops
 from tracelens.lens import paths as _paths
 from tracelens.lens import route as _route
 from tracelens.lens import routes as _routes
@@ -121,6 +123,14 @@ class Lens:
         """The critical path of each call, section by section."""
         window = self._memory.get(self.source, question, skew=skew)
         return _paths.sections(window, question, route, walk or Walk())
+
+    def hops(self, question: Question) -> Answer:
+        """Where the time of calls goes between callers and callees."""
+        return _hops.hops(self._memory.get(self.source, question), question)
+
+    def edges(self, question: Question, *, gateways: bool = True) -> Answer:
+        """Who calls whom. gateways: show gateways and waypoints, or join what is on their two sides."""
+        return _edges.edges(self._memory.get(self.source, question), question, gateways=gateways)
 
     def traces(self, question: Question, slowest: int | None = None, limit: int = 100) -> Answer:
         """Traces that have a matching call."""

@@ -73,7 +73,39 @@ TRACES: Sequence[Column] = (
     ("errors", "errors", count),
     ("complete", "complete", lambda complete: "yes" if complete else "no"),
 )
-LEFT = {"service", "route", "label", "layer", "operation", "trace_id", "exemplar_trace_id", "start_unix_nano", "span"}
+HOPS: Sequence[Column] = (
+    ("caller", "caller", plain),
+    ("callee", "callee", plain),
+    ("route", "route", plain),
+    ("level", "level", plain),
+    ("calls", "calls", count),
+    ("coverage", "covered", percent),
+    ("p50_nano", "p50", duration),
+    ("p99_nano", "p99", duration),
+    ("mean_nano", "mean", duration),  # what follows are means too: they add up
+    ("client_mean_nano", "client", duration),
+    ("egress_proxy_mean_nano", "egress proxy", duration),
+    ("network_queueing_mean_nano", "network + queueing", duration),
+    ("ingress_proxy_mean_nano", "ingress proxy", duration),
+    ("app_mean_nano", "app", duration),
+    ("downstream_mean_nano", "its own calls", duration),
+    ("attempts_mean_nano", "attempts in vain", duration),
+    ("backoff_mean_nano", "backoff", duration),
+)
+EDGES: Sequence[Column] = (
+    ("caller", "caller", plain),
+    ("callee", "callee", plain),
+    ("calls", "calls", count),
+    ("error_rate", "errors", percent),
+    ("coverage", "covered", percent),
+    ("p50_nano", "p50", duration),
+    ("p90_nano", "p90", duration),
+    ("p99_nano", "p99", duration),
+)
+LEFT = {
+    "service", "route", "label", "layer", "operation", "trace_id", "exemplar_trace_id", "start_unix_nano", "span",
+    "caller", "callee", "level",
+}  # fmt: skip
 
 
 def answer(found: Answer, columns: Sequence[Column], out: TextIO, *, empty: str) -> None:
