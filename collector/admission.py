@@ -2,16 +2,17 @@
 
 Owns the budget of one process. Envoy and some SDKs never send again what was
 refused, so a request over the budget first waits, within its caller's
-deadline, and is refused only then.
+deadline, and is refused only then. Bytes are charged as they come in, not as
+they are announced: who announces much and sends nothing takes no room.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections import deque
+from types import TracebackType
 
-BUDGET_BYTES = 256 << 20  # four requests of the largest size
+BUDGET_BYTES = 192 << 20  # three requests of the largest size
 MAX_WAIT_SECONDS = 2.0
 
 
@@ -20,31 +21,106 @@ class Overloaded(Exception):
 
 
 class Admission:
-    """A budget of bytes."""
+    """A budget of bytes; those who wait for it are served in their order."""
 
     def __init__(self, budget: int = BUDGET_BYTES) -> None:
-        self._budget = budget
-        self._free = budget
-        self._room = asyncio.Condition()
+        self._budget = self._free = budget
+        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._closed = ""
 
-    @asynccontextmanager
-    async def admit(self, size: int, remaining_seconds: float | None) -> AsyncIterator[None]:
-        """Hold `size` bytes of the budget; a request larger than all of it is counted as all of it.
+    @property
+    def in_hand(self) -> int:
+        """Bytes that are charged now."""
+        return self._budget - self._free
 
-        remaining_seconds: until the caller gives up; None when it said nothing. Raises Overloaded.
+    def close(self, reason: str) -> None:
+        """Admit nobody until `open`; who asks waits, and is told the reason."""
+        self._closed = reason
+
+    def open(self) -> None:
+        """Admit again."""
+        if self._closed:
+            self._closed = ""
+            self._serve()
+
+    def charge(self, remaining_seconds: float | None) -> Charge:
+        """Return what one request is charged on.
+
+        remaining_seconds: until the caller gives up; None when it said nothing.
         """
-        held = min(size, self._budget)
-        wait = MAX_WAIT_SECONDS if remaining_seconds is None else min(remaining_seconds / 2, MAX_WAIT_SECONDS)
-        async with self._room:
-            try:
-                async with asyncio.timeout(max(wait, 0)):
-                    await self._room.wait_for(lambda: self._free >= held)
-            except TimeoutError:
-                raise Overloaded(f"{self._budget >> 20} MiB are in hand already") from None
-            self._free -= held
+        return Charge(self, MAX_WAIT_SECONDS if remaining_seconds is None else min(remaining_seconds / 2, 2.0))
+
+    def take(self, size: int) -> bool:
+        """Charge bytes at once; False when there is no room, or others wait for it."""
+        if self._free < size or self._waiting or self._closed:
+            return False
+        self._free -= size
+        return True
+
+    async def wait(self, size: int, seconds: float) -> None:
+        """Charge bytes as soon as there is room. Raises Overloaded."""
+        room = asyncio.get_running_loop().create_future()
+        entry = (size, room)
+        self._waiting.append(entry)
         try:
-            yield
-        finally:
-            async with self._room:
-                self._free += held
-                self._room.notify_all()
+            async with asyncio.timeout(max(seconds, 0)):
+                await room
+        except (TimeoutError, asyncio.CancelledError) as error:
+            if room.done() and not room.cancelled():  # it came in the same turn as the time ran out
+                self.give(size)
+            else:
+                self._waiting.remove(entry)
+                self._serve()  # those behind may be smaller
+            if isinstance(error, TimeoutError):
+                raise Overloaded(self._closed or f"{self._budget >> 20} MiB are in hand already") from None
+            raise
+
+    def give(self, size: int) -> None:
+        """Give bytes back."""
+        self._free += size
+        if self._waiting:
+            self._serve()
+
+    def _serve(self) -> None:
+        """Let in whom there is room for."""
+        while self._waiting and not self._closed:
+            size, room = self._waiting[0]
+            if room.done():  # cancelled, and about to leave
+                self._waiting.popleft()
+                continue
+            if self._free < size:
+                return
+            self._waiting.popleft()
+            self._free -= size
+            room.set_result(None)
+
+    def fit(self, size: int) -> int:
+        """Return a size that can be charged at all: one larger than the budget counts as all of it."""
+        return min(size, self._budget)
+
+
+class Charge:
+    """What one request holds of the budget, given back at the end of a `with`."""
+
+    __slots__ = ("_admission", "_held", "wait_seconds")
+
+    def __init__(self, admission: Admission, wait_seconds: float) -> None:
+        self._admission, self.wait_seconds = admission, wait_seconds
+        self._held = 0
+
+    def __enter__(self) -> Charge:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._held:
+            self._admission.give(self._held)
+
+    async def hold(self, size: int) -> None:
+        """Hold `size` bytes in all; less than is held already changes nothing. Raises Overloaded."""
+        more = self._admission.fit(size) - self._held
+        if more > 0:
+            if not self._admission.take(more):
+                await self._admission.wait(more, self.wait_seconds)
+            self._held += more

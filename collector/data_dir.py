@@ -2,9 +2,12 @@
 
 DATA_DIR/
   id                 a random UUID: with a worker's number it names an application to the store
+  secret             random: the seed of digests
   lock, writer.lock  held by the collector and by its writer
   wal/               segments, and committed.json: the last number the store has of each worker
-  set-aside/         records and bytes that could not be read, mode 0600
+  seen/              digests of the requests of the last ten minutes, to know those that come again
+  set-aside/         records and bytes that could not be read, mode 0600, kept for a week
+  run/metrics/       counters of the parts, while the collector runs
   addresses.json     what is bound, while the collector runs
   store/             the store, unless it is elsewhere
 """
@@ -14,6 +17,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import secrets
 import time
 import uuid
 from pathlib import Path
@@ -32,10 +36,12 @@ class DataDir:
         """Make it when it is not there. Raises StartError when it cannot be made."""
         self.path = path.absolute()
         self.wal = self.path / "wal"
+        self.seen = self.path / "seen"
         self.set_aside = self.path / "set-aside"
+        self.metrics = self.path / "run" / "metrics"
         self.addresses = self.path / "addresses.json"
         self._committed = self.wal / "committed.json"
-        for folder in (self.path, self.wal, self.set_aside):
+        for folder in (self.path, self.wal, self.seen, self.set_aside, self.metrics):
             try:
                 folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             except OSError as error:
@@ -49,6 +55,14 @@ class DataDir:
         if not file.exists():
             replace(file, str(uuid.uuid4()))
         return f"{file.read_text().strip()}-{worker:03}"
+
+    def secret(self) -> int:
+        """Return 63 random bits of this folder, which no sender knows."""
+        file = self.path / "secret"
+        if not file.exists():
+            replace(file, secrets.token_hex(8))
+            file.chmod(0o600)
+        return int(file.read_text(), 16) >> 1
 
     def lock(self, name: str, *, wait_seconds: float = 0.0) -> IO[str]:
         """Hold a lock until the process ends; keep what is returned.

@@ -20,26 +20,38 @@ from tracelens import wal
 from tracelens.wal import Appender, Record
 
 LOG = logging.getLogger(__name__)
+PACE_SECONDS = 0.002  # between the begins of two syncs: what comes meanwhile shares the next
 SEAL_BYTES = 64 << 20
 SEAL_SECONDS = 2.0  # spans are seen that much later; fewer, larger files the other way
-MIN_FREE_BYTES = 256 << 20  # below it the log refuses, so that queries and folding still have room
+# Below it the log refuses, so that queries and folding still have room: an eighth of a small disk.
+MIN_FREE_BYTES = 256 << 20
+MIN_FREE_PART = 8
 
 
-Waiting = tuple[tuple[bytes, bytes], asyncio.Future[None]]  # an encoded record, and who waits for it
+Encoded = tuple[bytes, bytes | memoryview]
+Waiting = tuple[Encoded, asyncio.Future[None]]  # an encoded record, and who waits for it
 
 
 class NotDurable(Exception):
     """The disk did not take a request; the sender may try again."""
 
+    def __init__(self, message: str, reason: str = "disk") -> None:
+        super().__init__(message)
+        self.reason = reason
+
 
 class GroupCommit:
     """The log of one ingest worker."""
 
-    def __init__(self, folder: Path, worker: int, first_number: int) -> None:
+    def __init__(
+        self, folder: Path, worker: int, first_number: int, synced: Callable[[float], None] = lambda _seconds: None
+    ) -> None:
+        """Begin with a number; synced: told how long each write took until it was on disk."""
         self._folder, self._worker, self._number = folder, worker, first_number
+        self._synced = synced
         self._segment: Appender | None = None
         self._unsealed: list[Path] = []  # closed, and still without their final names
-        self._opened = 0.0
+        self._opened = self._synced_at = 0.0
         self._waiting: deque[Waiting] = deque()
         self._wake = asyncio.Event()
         self._closing = False
@@ -49,7 +61,7 @@ class GroupCommit:
     async def append(self, record: Record) -> None:
         """Return once the record is on disk. Raises NotDurable."""
         if self._closing:
-            raise NotDurable("the collector is stopping")
+            raise NotDurable("the collector is stopping", "stopping")
         done = asyncio.get_running_loop().create_future()
         self._waiting.append((wal.encode(record), done))
         self._wake.set()
@@ -72,6 +84,10 @@ class GroupCommit:
                 continue
             self._wake.clear()
             while self._waiting:
+                early = self._synced_at + PACE_SECONDS - time.monotonic()
+                if early > 0 and not self._closing:
+                    await asyncio.sleep(early)
+                self._synced_at = time.monotonic()
                 await self._commit(self._batch())
                 # Here, and not after the loop: under a steady load there is always one more batch.
                 if self._until_sealing() == 0:
@@ -113,7 +129,7 @@ class GroupCommit:
             return 0
         return max(self._opened + SEAL_SECONDS - time.monotonic(), 0)
 
-    def _write(self, encoded: Sequence[tuple[bytes, bytes]]) -> None:
+    def _write(self, encoded: Sequence[Encoded]) -> None:
         """Write and sync; on failure abandon the segment, for a failed sync is never tried again."""
         if self._segment is None:
             _check_space(self._folder)
@@ -121,7 +137,9 @@ class GroupCommit:
             self._segment = Appender(self._folder, self._worker, number, time.time_ns())
             self._opened = time.monotonic()
         try:
+            begin = time.monotonic()
             self._segment.append(encoded)
+            self._synced(time.monotonic() - begin)
         except OSError:
             segment, self._segment = self._segment, None
             self._unsealed.append(segment.path)
@@ -156,5 +174,6 @@ def _check_space(folder: Path) -> None:
     """Raise OSError when the disk is nearly full: better early than in the middle of a record."""
     stat = os.statvfs(folder)
     free = stat.f_bavail * stat.f_frsize
-    if free < MIN_FREE_BYTES:
-        raise OSError(errno.ENOSPC, f"only {free >> 20} MiB are free, {MIN_FREE_BYTES >> 20} must be")
+    least = min(MIN_FREE_BYTES, stat.f_blocks * stat.f_frsize // MIN_FREE_PART)
+    if free < least:
+        raise OSError(errno.ENOSPC, f"only {free >> 20} MiB are free, {least >> 20} must be")

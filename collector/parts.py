@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -19,6 +20,8 @@ class Part:
     name: str
     arguments: tuple[str, ...]
     environment: dict[str, str] = field(default_factory=dict)
+    sockets: tuple[int, ...] = ()  # descriptors it inherits
+    on_death: Callable[[int], None] = lambda _process: None  # told the number of a process that has ended
     deaths: int = 0
     _served: bool = False  # it has been ready once: from then on a death is mended
     _ready: asyncio.Event = field(default_factory=asyncio.Event)  # the process there is now
@@ -33,6 +36,11 @@ class Part:
     def go(self) -> None:
         """Let it begin, now and whenever it is started again; a part that waits for nothing need not be told."""
         self._go.set()
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the process there is now has said that it is ready."""
+        return self._ready.is_set()
 
     async def ready(self) -> None:
         """Return once it has said that it is ready. Raises StartFailed when it ends before."""
@@ -75,6 +83,7 @@ class Part:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             env={**os.environ, **self.environment},
+            pass_fds=self.sockets,
             start_new_session=True,  # Ctrl-C is for the supervisor, which stops parts in order
         )
         begun = [asyncio.create_task(self._say_go(process)), asyncio.create_task(self._end_when_asked(process))]
@@ -84,6 +93,7 @@ class Part:
                 self._ready.set()
                 self._served = True
         status = await process.wait()
+        self.on_death(process.pid)
         for task in begun:
             task.cancel()
         self._ready.clear()

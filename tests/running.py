@@ -29,8 +29,11 @@ class Up:
 def start(data_dir: Path, *options: str) -> Up:
     """Start `tracelens up` on free ports and return once it is ready."""
     command = [sys.executable, "-m", "tracelens.cli", "up", "--data-dir", str(data_dir), "--otlp-grpc", "127.0.0.1:0"]
-    if "--dashboard" not in options:
-        command += ["--dashboard", "off"]
+    for option in ("--otlp-http", "--zipkin", "--opencensus", "--api", "--dashboard"):
+        if option not in options:
+            command += [option, "off"]
+    if "--workers" not in options:
+        command += ["--workers", "1"]
     process = subprocess.Popen([*command, *options], stdout=subprocess.PIPE, text=True, start_new_session=True)
     assert process.stdout is not None
     for line in process.stdout:

@@ -3,68 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-from collector import group_commit
+from collector import group_commit, telemetry
 from collector import writer as writer_module
-from collector.admission import Admission, Overloaded
-from collector.config import Address, Config, door
+from collector.config import Address, Config, parse_doors
 from collector.data_dir import DataDir
 from collector.group_commit import GroupCommit, NotDurable
-from collector.port import hold, holder
+from collector.port import hold, holder, listen
 from collector.writer import Writer
 from tests.builders import trace
 from tests.ledger import request
 from tests.running import eventually
 from tracelens import wal
 from tracelens.errors import Locked, PortTaken, StartError, UsageError
+from tracelens.redact import Rules
 from tracelens.store import Store
 from tracelens.wal import Record
 
 
 def record(spans: int = 2) -> Record:
     return Record(1, wal.OTLP_PROTOBUF, "", request(spans)[0])
-
-
-def test_admission_waits_for_room_and_refuses_when_there_is_none() -> None:
-    async def scenario() -> None:
-        admission = Admission(budget=10)
-        entered = asyncio.Event()
-        leave = asyncio.Event()
-
-        async def first() -> None:
-            async with admission.admit(8, None):
-                entered.set()
-                await leave.wait()
-
-        holding = asyncio.create_task(first())
-        await entered.wait()
-        with pytest.raises(Overloaded):
-            async with admission.admit(5, 0.02):
-                pass
-        waiting = asyncio.create_task(admission.admit(5, None).__aenter__())
-        leave.set()
-        await asyncio.wait_for(waiting, 2)
-        await holding
-
-    asyncio.run(scenario())
-
-
-def test_a_request_larger_than_the_budget_takes_all_of_it() -> None:
-    async def scenario() -> None:
-        admission = Admission(budget=10)
-        async with admission.admit(1_000, 1):
-            with pytest.raises(Overloaded):
-                async with admission.admit(1, 0.02):
-                    pass
-
-    asyncio.run(scenario())
 
 
 def test_requests_that_wait_together_share_a_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,7 +191,7 @@ def run_writer(folder: DataDir, store: Path) -> None:
     """Run the writer until no segment is left."""
     stop = threading.Event()
     stop.set()
-    writer = Writer(folder, store)
+    writer = Writer(folder, store, Rules.default(), telemetry.start(folder.metrics))
     writer.start()
     writer.run(stop)
 
@@ -281,7 +248,7 @@ def test_a_store_that_cannot_be_folded_still_takes_spans(
     monkeypatch.setattr(writer_module, "QUIET_SECONDS", 0.0)
     folder, store = DataDir(tmp_path / "data"), tmp_path / "store"
     stop = threading.Event()
-    writer = Writer(folder, store)
+    writer = Writer(folder, store, Rules.default(), telemetry.start(folder.metrics))
     writer.start()
     running = threading.Thread(target=writer.run, args=(stop,))
     for number in range(2):
@@ -322,29 +289,30 @@ def test_a_folder_is_one_collectors(tmp_path: Path) -> None:
         DataDir(tmp_path).lock("lock")
 
 
-def test_a_port_is_held_against_strangers_and_shared_with_workers() -> None:
-    held, address = hold(Address("127.0.0.1", 0))
+@pytest.mark.parametrize("take", [hold, listen])
+def test_a_port_is_held_against_strangers(take: Callable[..., tuple[socket.socket, Address]]) -> None:
+    held, address = take(Address("127.0.0.1", 0), "--otlp-grpc")
     with held:
         held.listen()
         assert "process" in str(holder(address.port))
-        with pytest.raises(PortTaken, match="--otlp-grpc"):
-            hold(address)
+        for other in (hold, listen):
+            with pytest.raises(PortTaken, match="--otlp-http"):
+                other(address, "--otlp-http")
 
 
 def test_a_name_is_held_as_the_one_address_that_workers_take() -> None:
-    held, address = hold(Address("localhost", 0))
+    held, address = hold(Address("localhost", 0), "--otlp-grpc")
     held.close()
     assert address.host == "127.0.0.1"
     with pytest.raises(StartError, match="name"):
-        hold(Address("shop..example", 0))
+        hold(Address("shop..example", 0), "--otlp-grpc")
 
 
 def test_addresses() -> None:
     assert Address.parse("127.0.0.1:4317").is_loopback
     assert Address.parse("[::1]:0") == Address("::1", 0)
     assert str(Address.parse("[::1]:7")) == "[::1]:7"
-    with pytest.raises(UsageError, match="off"):
-        door("off")
+    assert parse_doors({"zipkin": "off", "api": "[::1]:7"}) == {"api": Address("::1", 7)}
     assert not Address.parse("0.0.0.0:4317").is_loopback
     assert not Address.parse("collector.shop:4317").is_loopback
     for text in ("", "4317", "host:", "host:99999", ":x"):
@@ -353,7 +321,12 @@ def test_addresses() -> None:
 
 
 def test_an_open_address_needs_a_word(tmp_path: Path) -> None:
-    everyone = Address.parse("0.0.0.0:0")
-    with pytest.raises(StartError, match="--insecure"):
-        Config(data_dir=tmp_path, store=tmp_path, otlp_grpc=everyone, workers=1, insecure=False)
-    Config(data_dir=tmp_path, store=tmp_path, otlp_grpc=everyone, workers=1, insecure=True)
+    everyone = {"otlp_http": Address.parse("0.0.0.0:0")}
+    with pytest.raises(StartError, match=r"--otlp-http.*--insecure"):
+        Config(data_dir=tmp_path, store=tmp_path, doors=everyone)
+    Config(data_dir=tmp_path, store=tmp_path, doors=everyone, insecure=True)
+
+
+def test_a_collector_needs_a_door_for_spans(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="every door"):
+        Config(data_dir=tmp_path, store=tmp_path, doors={"api": Address("127.0.0.1", 0)})

@@ -13,8 +13,11 @@ from pathlib import Path
 import pytest
 
 from tests.running import eventually
+from tracelens.ports import PORTS, flag
 
 pytestmark = pytest.mark.process
+
+FREE = [option for door in PORTS for option in (flag(door), "127.0.0.1:0")]
 
 
 @contextmanager
@@ -22,7 +25,7 @@ def compiling(folder: Path) -> Iterator[subprocess.Popen[str]]:
     """Start a collector without compiled kernels; gives it as soon as it says that it compiles them."""
     environment = {**os.environ, "TRACELENS_CACHE_DIR": str(folder / "cache")}
     environment.pop("NUMBA_CACHE_DIR", None)
-    command = [sys.executable, "-m", "collector", "--data-dir", str(folder / "data"), "--otlp-grpc", "127.0.0.1:0"]
+    command = [sys.executable, "-m", "collector", "--data-dir", str(folder / "data"), *FREE]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True) as found:
         assert found.stderr is not None
         try:
@@ -92,7 +95,7 @@ sys.exit(program.main())
 @pytest.mark.parametrize(
     ("options", "status", "said"),
     [
-        (["--otlp-grpc", "off"], 2, "every door is off"),
+        ([option for door in PORTS for option in (flag(door), "off")], 2, "every door is off"),
         (["--otlp-grpc", "nonsense"], 2, "HOST:PORT"),
         (["--otlp-grpc", "0.0.0.0:0"], 5, "--insecure"),
         (["--workers", "0"], 2, "workers"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import json
 from typing import Any
 
 import orjson
@@ -129,16 +130,59 @@ def test_broken_spans_are_mended_and_marked() -> None:
         (b'{"resourceSpans": 7}', "should be a list"),
         (b'{"resourceSpans": [7]}', "should be a list"),
         (b'{"resourceSpans": [{"scopeSpans": {}}]}', "should be a list"),
-        (orjson.dumps(document(span(startTimeUnixNano=[]))), "startTimeUnixNano is"),
-        (orjson.dumps(document(span(attributes=7))), "attributes should be"),
-        (orjson.dumps(document(span(attributes=[{"key": "k", "value": {"intValue": "x"}}]))), "an intValue is"),
-        (orjson.dumps(document(span(attributes=[{"key": "k", "value": {"bytesValue": 5}}]))), "a bytesValue is"),
     ],
 )
 def test_what_is_no_otlp_json_says_why(body: bytes, complaint: str) -> None:
     with pytest.raises(DecodeError, match=complaint) as raised:
         otlp_json.decode([orjson.dumps(document(span())), body])
     assert raised.value.record == 1
+
+
+DEEP: dict[str, Any] = {"stringValue": "x"}
+for _ in range(65):
+    DEEP = {"arrayValue": {"values": [DEEP]}}
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        span(startTimeUnixNano=[]),
+        span(attributes=7),
+        span(attributes=[{"key": "k", "value": {"intValue": "x"}}]),
+        span(attributes=[{"key": "k", "value": {"bytesValue": 5}}]),
+        span(attributes=[{"key": "k", "value": DEEP}]),
+        span(kind="SPAN_KIND_NOBODY_KNOWS"),
+        span(name="\ud800 alone"),
+        span(traceId="abc"),
+        7,
+        None,
+        [],
+        {},
+    ],
+)
+def test_a_span_that_cannot_be_written_costs_itself(broken: Any) -> None:
+    good = [span(spanId=f"{n:016x}") for n in range(1, 100)]
+    spans = [*good[:50], broken, *good[50:]]
+    found = otlp_json.decode([json.dumps(document(*spans)).encode()])
+    assert found.spans.height == 99
+    assert sum(found.rejected.values()) == 1
+
+
+def test_text_that_is_no_unicode_is_repaired() -> None:
+    body = (
+        json.dumps(document(span(name="caf?"), span(spanId="00000000000000aa"))).encode().replace(b"caf?", b"caf\xe9")
+    )
+    assert otlp_json.decode([body]).spans["name"][0] == "caf\ufffd"
+
+
+@pytest.mark.parametrize(
+    "owner", [7, [], "x", {"attributes": 7}, {"attributes": [{"key": "k", "value": {"intValue": "x"}}]}]
+)
+def test_a_resource_or_scope_that_cannot_be_written_costs_what_is_wrong_in_it(owner: Any) -> None:
+    written = document(span())
+    written["resourceSpans"][0]["resource"] = owner
+    written["resourceSpans"][0]["scopeSpans"][0]["scope"] = owner
+    assert decode(written).height == 1
 
 
 def test_the_byte_where_json_ends_to_be_json_is_told() -> None:

@@ -1,0 +1,100 @@
+"""Bodies: read from an ASGI connection piece by piece, inflated, within their limits.
+
+Owns the limit of size while a body comes in. Each piece is charged to
+admission before the next is read, so a huge sender is held up by its own
+connection; a slow one is ended by `http_server`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from collector.admission import Charge
+from collector.intake import TooLarge, Undecodable
+
+MAX_DISCARD, DISCARD_SECONDS = 256 << 20, 5.0  # of a body that is refused while it still comes
+STEP = 1 << 20  # bytes that are inflated at once
+GZIP = 16 + zlib.MAX_WBITS
+ZLIB = zlib.MAX_WBITS
+WINDOWS = {"gzip": GZIP, "x-gzip": GZIP, "deflate": ZLIB}
+
+Message = MutableMapping[str, Any]
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+
+class Gone(Exception):
+    """The sender went away before its body was complete."""
+
+
+async def read(receive: Receive, charge: Charge, limit: int, weight: int) -> bytes:
+    """Return a whole body as sent. Raises TooLarge, Gone and Overloaded."""
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise Gone
+    body: bytes = message.get("body", b"")
+    if not message.get("more_body"):
+        return body
+    parts, size = [body], len(body)
+    while message.get("more_body"):
+        if size > limit:
+            raise TooLarge(f"more than {limit:,} bytes. Send smaller batches.")
+        await charge.hold(size * weight)
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Gone
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+    if size > limit:
+        raise TooLarge(f"{size:,} bytes; a request may have {limit:,}. Send smaller batches.")
+    await charge.hold(size * weight)
+    return b"".join(parts)
+
+
+async def discard(receive: Receive) -> None:
+    """Read on for a while and keep nothing."""
+    left = MAX_DISCARD
+    try:
+        async with asyncio.timeout(DISCARD_SECONDS):
+            while left > 0:
+                message = await receive()
+                left -= len(message.get("body", b""))
+                if not message.get("more_body"):
+                    return
+    except TimeoutError:
+        return
+
+
+async def inflate(data: bytes, window: int, charge: Charge, limit: int, weight: int) -> bytes:
+    """Return what was compressed, in steps that let others have their turn.
+
+    Raises TooLarge as soon as it is over the limit, however much more there
+    would be, Undecodable when it is not whole or not compressed so, and Overloaded.
+    """
+    inflater = zlib.decompressobj(window)
+    parts: list[bytes] = []
+    size = 0
+    try:
+        while True:
+            part = inflater.decompress(data, STEP)
+            size += len(part)
+            parts.append(part)
+            if size > limit:
+                raise TooLarge(f"more than {limit:,} bytes after decompression. Send smaller batches.")
+            if inflater.eof:
+                data = inflater.unused_data
+                if not data:  # else another member follows
+                    return parts[0] if len(parts) == 1 else b"".join(parts)
+                inflater = zlib.decompressobj(window)
+            else:
+                data = inflater.unconsumed_tail
+                if not data and len(part) < STEP:
+                    raise Undecodable("the compressed body is cut off")
+            await charge.hold(size * weight)
+            await asyncio.sleep(0)
+    except zlib.error as error:
+        raise Undecodable(f"the body is not compressed as it says: {error}") from None
