@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tracelens import cli_run
 from tracelens.errors import INTERRUPTED, PARTLY_UNREADABLE, TracelensError
 
 if TYPE_CHECKING:
@@ -70,13 +71,6 @@ RouteOption = Annotated[
 ToleranceOption = Annotated[str, typer.Option(help="Overlap of calls still in series: auto, 0, or as 50us.")]
 SkewOption = Annotated[Switch, typer.Option(help="Move spans whose clock is off into their parents.")]
 AsyncOption = Annotated[bool, typer.Option("--async", help="A child that outlives its parent is not waited for.")]
-DataOption = Annotated[str, typer.Option(help="Local folder of the collector: log, lock, addresses.")]
-StoreOption = Annotated[str | None, typer.Option(help="Folder of the store; DATA_DIR/store when not given.")]
-GrpcOption = Annotated[
-    str, typer.Option("--otlp-grpc", help="HOST:PORT of the OTLP/gRPC door, or off; :0 picks a port.")
-]
-DashboardOption = Annotated[str, typer.Option("--dashboard", help="HOST:PORT of the dashboard, or off.")]
-InsecureOption = Annotated[bool, typer.Option(help="Allow addresses beyond loopback without encryption or a password.")]
 
 
 @app.command(epilog="Example: tracelens routes samples/dumps/shop.otlp.jsonl.gz --where 'service=frontend'")
@@ -247,30 +241,8 @@ def import_dump(
         raise typer.Exit(PARTLY_UNREADABLE)
 
 
-@app.command(epilog="Example: tracelens up --data-dir /var/lib/tracelens")
-def up(
-    data_dir: DataOption = "tracelens-data",
-    store: StoreOption = None,
-    otlp_grpc: GrpcOption = "127.0.0.1:4317",
-    dashboard: DashboardOption = "127.0.0.1:8501",
-    workers: Annotated[int, typer.Option(min=1, help="Ingest processes.")] = 1,
-    insecure: InsecureOption = False,
-) -> None:
-    """Run it all on this machine: collector, store, dashboard."""
-    from tracelens.programs import run_up
-
-    raise typer.Exit(run_up(data_dir, store, otlp_grpc, dashboard, workers, insecure=insecure))
-
-
-@app.command(epilog="Example: tracelens demo --rate 50")
-def demo(
-    rate: Annotated[float, typer.Option(min=0.1, help="Requests a second.")] = 20.0,
-    browser: Annotated[bool, typer.Option("--open/--no-open", help="Open the dashboard in a browser.")] = True,
-) -> None:
-    """`up` on a temporary store, with live traffic of real Envoy sidecars."""
-    from tracelens.programs import run_demo
-
-    raise typer.Exit(run_demo(rate, open_browser=browser))
+for verb, example in cli_run.VERBS.items():
+    app.command(epilog=f"Example: {example}")(verb)
 
 
 @app.command(epilog="Example: tracelens version --verbose")

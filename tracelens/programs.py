@@ -26,20 +26,58 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from tracelens.errors import InputError, StartError, UsageError
+from tracelens.ports import DASHBOARD, LOOPBACK, OFF, PORTS, TAKING, WORDS, flag, usual
 
-OFF = "off"
 SAID = (UsageError.exit_code, InputError.exit_code, StartError.exit_code)  # of a program that has said why
 READY_SECONDS = 120.0  # the first start compiles the kernels, on a slow machine for a minute
 STOP_SECONDS = 60.0  # draining: what is in hand is acknowledged and stored
 POLL_SECONDS = 0.05
-FREE = "127.0.0.1:0"
+FREE = f"{LOOPBACK}:0"
 
-SNIPPET = """\
-point an Envoy or Istio sidecar here (tracing provider):
-    envoy.tracers.opentelemetry, grpc_service → {grpc}
-point an SDK here:
-    OTEL_EXPORTER_OTLP_ENDPOINT=http://{grpc} OTEL_EXPORTER_OTLP_PROTOCOL=grpc
-"""
+# Fewer, larger requests: a hundred spans cost a sidecar and us what five do. Envoy keeps at most 1,024 of them.
+SNIPPETS = {
+    "otlp_grpc": """\
+point an Envoy or Istio sidecar at {address}, gRPC:
+    envoy.tracers.opentelemetry, grpc_service → {address}
+    runtime: tracing.opentelemetry.min_flush_spans: 256, tracing.opentelemetry.flush_interval_ms: 2000
+    Istio: meshConfig.extensionProviders[].opentelemetry: service, port {port}
+point an SDK at it:
+    OTEL_EXPORTER_OTLP_ENDPOINT=http://{address} OTEL_EXPORTER_OTLP_PROTOCOL=grpc
+""",
+    "otlp_http": """\
+or over HTTP, at {address}, which is the cheaper for small requests:
+    envoy.tracers.opentelemetry, http_service: uri http://{address}/v1/traces (same runtime keys)
+    Istio: meshConfig.extensionProviders[].opentelemetry: port {port}, http: path: /v1/traces
+    OTEL_EXPORTER_OTLP_ENDPOINT=http://{address} OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf
+""",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What `up` and `collect` are told."""
+
+    data_dir: Path
+    store: str | None = None
+    doors: dict[str, str] = field(default_factory=dict)  # of PORTS, HOST:PORT or off
+    dashboard: str = OFF
+    workers: int = 1
+    engine: str = "grpcio"
+    config: Path | None = None
+    telemetry: str | None = None
+    log_format: str = "text"
+    insecure: bool = False
+
+    def arguments(self) -> list[str]:
+        """Return the collector's."""
+        found = ["--data-dir", str(self.data_dir), "--workers", str(self.workers), "--grpc-engine", self.engine]
+        found += ["--log-format", self.log_format]
+        for name, address in self.doors.items():
+            found += [flag(name), address]
+        for option, value in (("--store", self.store), ("--config", self.config), ("--telemetry", self.telemetry)):
+            if value:
+                found += [option, str(value)]
+        return [*found, "--insecure"] if self.insecure else found
 
 
 class _Stopped(Exception):
@@ -119,15 +157,15 @@ def _signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def run_up(data_dir: str, store: str | None, otlp_grpc: str, dashboard: str, workers: int, *, insecure: bool) -> int:
+def run_up(options: Options) -> int:
     """Run collector, store and dashboard until a signal; return the exit status."""
-    if otlp_grpc == OFF and dashboard == OFF:
-        raise UsageError("both doors are off: there is nothing to run.")
+    collects = any(options.doors.get(name, OFF) != OFF for name in TAKING)
+    if not collects and options.dashboard == OFF:
+        raise UsageError("every door is off: there is nothing to run.")
     programs = Programs()
     with _signals():
         try:
-            addresses = _start(programs, Path(data_dir), store, otlp_grpc, dashboard, workers, insecure=insecure)
-            _announce(addresses)
+            _announce(_start(programs, options, collects=collects))
             programs.watch()
         except _Stopped:
             pass
@@ -147,30 +185,18 @@ def _failed(programs: Programs) -> int | None:
     return next((p.process.returncode for p in programs.running if p.process.poll() is not None), None)
 
 
-def _start(
-    programs: Programs,
-    data_dir: Path,
-    store: str | None,
-    otlp_grpc: str,
-    dashboard: str,
-    workers: int,
-    *,
-    insecure: bool,
-) -> dict[str, str]:
+def _start(programs: Programs, options: Options, *, collects: bool) -> dict[str, str]:
     """Start what is on and wait until it takes spans and shows pages; return the addresses."""
     addresses: dict[str, str] = {}
-    file = data_dir / "addresses.json"
-    allow = ["--insecure"] if insecure else []
-    if otlp_grpc != OFF:
-        place = ["--store", store] if store else []
-        arguments = ["--with-parent", "--data-dir", str(data_dir), "--otlp-grpc", otlp_grpc, *place, *allow]
-        arguments += ["--workers", str(workers)]
+    file = options.data_dir / "addresses.json"
+    if collects:
         stale = _identity(file)  # of a run that was killed
-        collector = programs.start("collector", *arguments, quiet=True)
+        collector = programs.start("collector", "--with-parent", *options.arguments(), quiet=True)
         addresses |= _await_addresses(collector, file, stale)
-    if dashboard != OFF:
-        address = _resolved(dashboard)
-        source = store or str(data_dir)
+    if options.dashboard != OFF:
+        address = _resolved(options.dashboard)
+        source = options.store or str(options.data_dir)
+        allow = ["--insecure"] if options.insecure else []
         program = programs.start("dashboard", "--source", source, "--address", address, *allow, quiet=True)
         _await_page(program, address)
         addresses["dashboard"] = address
@@ -236,11 +262,14 @@ def _write_addresses(file: Path, addresses: dict[str, str]) -> None:
 
 def _announce(addresses: dict[str, str]) -> None:
     """Print where everything is, then `ready`."""
-    if "otlp_grpc" in addresses:
-        print(f"collector  {addresses['otlp_grpc']} (OTLP/gRPC)")
-        print(SNIPPET.format(grpc=addresses["otlp_grpc"]), end="")
+    for door, address in addresses.items():
+        if door != "dashboard":
+            print(f"{WORDS[door]:<19} {address}")
+    for door, snippet in SNIPPETS.items():
+        if door in addresses:
+            print(snippet.format(address=addresses[door], port=addresses[door].rpartition(":")[2]), end="")
     if "dashboard" in addresses:
-        print(f"dashboard  http://{addresses['dashboard']}")
+        print(f"{WORDS['dashboard']:<19} http://{addresses['dashboard']}")
     print("ready", flush=True)
 
 
@@ -249,9 +278,11 @@ def run_demo(rate: float, *, open_browser: bool) -> int:
     programs = Programs()
     with tempfile.TemporaryDirectory(prefix="tracelens-demo-") as folder, _signals():
         try:
-            grpc, page = _usual_or_free("127.0.0.1:4317"), _usual_or_free("127.0.0.1:8501")
+            doors = {name: _usual_or_free(usual(name)) for name in PORTS}
+            page = _usual_or_free(f"{LOOPBACK}:{DASHBOARD}")
             print("starting the collector and the dashboard (the first start compiles kernels) …", flush=True)
-            addresses = _start(programs, Path(folder), None, grpc, page, 1, insecure=False)
+            options = Options(data_dir=Path(folder), doors=doors, dashboard=page)
+            addresses = _start(programs, options, collects=True)
             programs.start(*_traffic(addresses["otlp_grpc"], rate), quiet=True)
             _announce(addresses)
             print(f"Routes appear about half a minute after the first request: http://{addresses['dashboard']}")

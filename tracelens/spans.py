@@ -75,6 +75,8 @@ SPAN_MARKS = (
     "time_range",  # a time beyond signed 64-bit nanoseconds: cut to the limit
     "bad_status",  # a status code outside OTLP's: unset
     "one_time",  # only one of start and end: length 0 at that one
+    "attribute_limit",  # attributes beyond the limit were dropped, or a value was cut
+    "redacted",  # a secret was taken out
 )
 MARK = {name: 1 << bit for bit, name in enumerate(SPAN_MARKS)}
 

@@ -9,16 +9,13 @@ Source: zipkin.proto of Zipkin's API. Groups, which proto3 has no more, are refu
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from ipaddress import IPv6Address
 from typing import Any
 
 from tracelens.errors import DecodeError
+from tracelens.wire.translate._fields import BYTES, FIXED64, fields
 from tracelens.wire.translate._zipkin import Spans
 
-VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
-LONGEST_VARINT, LONGEST_TAG = 10, 5  # bytes
-MASK = (1 << 64) - 1
 KINDS = {0: None, 1: "CLIENT", 2: "SERVER", 3: "PRODUCER", 4: "CONSUMER"}
 NO_KIND = "none of them"
 NO_ID = "?"
@@ -35,7 +32,7 @@ def translate(body: bytes) -> bytes:
     failed: DecodeError | None = None
     read = 0
     try:
-        for tag, value, end in _fields(body):
+        for tag, value, end in fields(body):
             if tag != 1 << 3 | BYTES:
                 continue
             try:
@@ -77,7 +74,7 @@ def _entry(body: bytes) -> tuple[bytes, bytes]:
         if body[at] == 0x12 and body[at + 1] == length - at - 2 < 0x80:
             return body[2:at], body[at + 2 :]
     key = value = b""
-    for tag, found, _ in _fields(body):
+    for tag, found, _ in fields(body):
         if tag == 1 << 3 | BYTES:
             key = found
         elif tag == 2 << 3 | BYTES:
@@ -90,7 +87,7 @@ def _span(body: bytes, known: _Tags) -> dict[str, Any]:
     span: dict[str, Any] = {}
     tags = []
     annotated = False
-    for tag, value, end in _fields(body):
+    for tag, value, end in fields(body):
         try:
             match tag:
                 case 0x5A:  # 11, tags: most fields are
@@ -123,13 +120,13 @@ def _span(body: bytes, known: _Tags) -> dict[str, Any]:
             raise _inside(error, value, end) from None
     span["tags"] = dict(tags)
     if annotated:  # read when they are written: there may be millions
-        span["annotations"] = (_annotation(value, end) for tag, value, end in _fields(body) if tag == 10 << 3 | BYTES)
+        span["annotations"] = (_annotation(value, end) for tag, value, end in fields(body) if tag == 10 << 3 | BYTES)
     return span
 
 
 def _endpoint(body: bytes) -> dict[str, Any]:
     endpoint: dict[str, Any] = {}
-    for tag, value, _ in _fields(body):
+    for tag, value, _ in fields(body):
         match tag:
             case 0x0A:
                 endpoint["serviceName"] = _text(value)
@@ -146,7 +143,7 @@ def _annotation(body: bytes, end: int) -> dict[str, Any]:
     """Return an annotation; end: where it ends in its span."""
     annotation: dict[str, Any] = {}
     try:
-        for tag, value, _ in _fields(body):
+        for tag, value, _ in fields(body):
             if tag == 1 << 3 | FIXED64:
                 annotation["timestamp"] = value
             elif tag == 2 << 3 | BYTES:
@@ -159,51 +156,3 @@ def _annotation(body: bytes, end: int) -> dict[str, Any]:
 def _text(raw: bytes) -> str:
     """Return text; bytes that are no UTF-8 are kept in it, see `_zipkin.utf8`."""
     return raw.decode("utf-8", "surrogateescape")
-
-
-def _fields(body: bytes) -> Iterator[tuple[int, Any, int]]:
-    """Yield (tag, value, offset behind it) of a message's fields: a number, or bytes. Raises DecodeError."""
-    at, end = 0, len(body)
-    while at < end:
-        first = at
-        tag = body[at]
-        at += 1
-        if tag > 0x7F:
-            tag, at = _varint(body, first, LONGEST_TAG)
-        if tag < 1 << 3:
-            raise DecodeError("field number 0 does not exist", byte=first)
-        wire = tag & 7
-        if wire == BYTES:
-            if at < end and body[at] < 0x80:
-                length = body[at]
-                at += 1
-            else:
-                length, at = _varint(body, at, LONGEST_TAG)
-            if length > end - at:
-                raise DecodeError(f"a field of {length} bytes where {end - at} are left", byte=first)
-            at += length
-            yield tag, body[at - length : at], at
-        elif wire == VARINT:
-            value, at = _varint(body, at, LONGEST_VARINT)
-            yield tag, value, at
-        elif wire in (FIXED64, FIXED32):
-            size = 8 if wire == FIXED64 else 4
-            if size > end - at:
-                raise DecodeError(f"a field of {size} bytes where {end - at} are left", byte=first)
-            at += size
-            yield tag, int.from_bytes(body[at - size : at], "little"), at
-        else:
-            raise DecodeError(f"wire type {wire}, which proto3 does not have", byte=first)
-
-
-def _varint(body: bytes, at: int, longest: int) -> tuple[int, int]:
-    """Return (value, offset behind it). Raises DecodeError."""
-    value = shift = 0
-    for i in range(at, min(at + longest, len(body))):
-        byte = body[i]
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value & MASK, i + 1
-        shift += 7
-    reason = "a varint is cut off" if len(body) - at < longest else f"a varint is longer than {longest} bytes"
-    raise DecodeError(reason, byte=at)

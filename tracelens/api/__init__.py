@@ -1,0 +1,1 @@
+"""The API port: what machines ask."""
