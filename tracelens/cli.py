@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tracelens import cli_run
+from tracelens import cli_run, cli_store
 from tracelens.errors import INTERRUPTED, PARTLY_UNREADABLE, TracelensError
 
 if TYPE_CHECKING:
@@ -241,6 +241,7 @@ def import_dump(
         raise typer.Exit(PARTLY_UNREADABLE)
 
 
+app.add_typer(cli_store.app, name="store")
 for verb, example in cli_run.VERBS.items():
     app.command(epilog=f"Example: {example}")(verb)
 
