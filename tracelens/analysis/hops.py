@@ -46,7 +46,7 @@ from tracelens.analysis import _hops
 from tracelens.calls import CALLS, Calls
 from tracelens.calls import calls as fold
 from tracelens.forest import Forest, over_traces
-from tracelens.names import has_flag
+from tracelens.names import has_flag, is_wanted
 from tracelens.repair import TRACE_MARK
 from tracelens.spans import PRODUCER, attribute, whole
 
@@ -286,9 +286,9 @@ def _refused(forest: Forest, sender: I64, reached: Bool) -> Bool:
     refused = np.zeros(len(sender), np.bool_)
     asked = np.flatnonzero(~reached & (sender >= 0))
     if len(asked):
-        spans = forest.spans
-        flags = [name for name in spans.columns if name.startswith("attr:")]
-        refused[asked] = _flags(spans[flags][sender[asked]].select(f=has_flag(flags, semconv.NO_CALLEE))["f"])
+        flags = [name for name in forest.spans.columns if is_wanted(name, semconv.ENVOY_RESPONSE_FLAGS)]
+        told = forest.spans.select("kind", *flags)[sender[asked]]
+        refused[asked] = _flags(told.with_columns(refused=has_flag(flags, semconv.NO_CALLEE))["refused"])
     return refused
 
 
@@ -338,13 +338,15 @@ def _commonest(frame: pl.LazyFrame, by: list[str], wanted: list[str]) -> pl.Lazy
 
 def _peers(forest: Forest, rows: I64) -> pl.Series:
     """Return the cluster or host that each of `rows` names as the one it calls."""
-    names = [name for name in forest.spans.columns if name.startswith("attr:")]
+    keys = {*semconv.ENVOY_CLUSTER, *semconv.PEER_SERVICE, *semconv.SERVER_ADDRESS}
+    names = [name for name in forest.spans.columns if is_wanted(name, keys)]
     peer = pl.coalesce(
         attribute(names, semconv.ENVOY_CLUSTER),
         attribute(names, semconv.PEER_SERVICE),
         attribute(names, semconv.SERVER_ADDRESS),
     )
-    return forest.spans[rows].select(peer=pl.when(peer != "-").then(peer))["peer"]  # Envoy's word for none
+    told = forest.spans.select("kind", *names)[rows].with_columns(peer=peer)["peer"]
+    return told.replace("-", None)  # Envoy's word for none
 
 
 def _short(peer: str) -> pl.Expr:
