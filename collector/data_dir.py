@@ -9,6 +9,7 @@ DATA_DIR/
   set-aside/         records and bytes that could not be read, mode 0600, kept for a week
   run/metrics/       counters of the parts, while the collector runs
   addresses.json     what is bound, while the collector runs
+  store.path         where the store was made: when it is not there, its disk is away, and none is made anew
   store/             the store, unless it is elsewhere
 """
 
@@ -89,6 +90,16 @@ class DataDir:
         file.write(f"{os.getpid()}\n")
         file.flush()
         return file
+
+    def knows(self, store: Path) -> bool:
+        """Whether a store was made there before."""
+        file = self.path / "store.path"
+        return file.exists() and file.read_text() == str(store.absolute())
+
+    def remember(self, store: Path) -> None:
+        """Write down where the store is."""
+        if not self.knows(store):
+            replace(self.path / "store.path", str(store.absolute()))
 
     def committed(self) -> dict[int, int]:
         """Return, per worker, the last segment the store has, as the writer last wrote it down."""

@@ -29,7 +29,7 @@ from tracelens import wal
 from tracelens.errors import DecodeError, InputError, StoreError
 from tracelens.redact import Rules, apply
 from tracelens.spans import SPAN_MARKS, concat
-from tracelens.store import Store, fold, sweep
+from tracelens.store import Store, fold, is_store, sweep
 from tracelens.wal import Segment
 from tracelens.wire import otlp
 from tracelens.wire._chunk import Stretches
@@ -62,7 +62,7 @@ class Writer:
 
     def __init__(self, folder: DataDir, store: Path, rules: Rules, telemetry: Telemetry) -> None:
         self._folder, self._rules, self._telemetry = folder, rules, telemetry
-        self._store = Store.open(store, create=True)
+        self._store = _opened(store, folder)
         self._numbers: dict[int, int] = {}
         self._resends = Resends(folder.seen, 0, {})
         self._clocks = Clocks(telemetry)
@@ -256,6 +256,18 @@ class Writer:
         for path in self._folder.set_aside.iterdir():
             if path.stat().st_mtime < before:
                 path.unlink()
+
+
+def _opened(path: Path, folder: DataDir) -> Store:
+    """Open the store, made when there never was one. Raises StoreError when there was one, and it is away."""
+    if folder.knows(path) and not is_store(path):
+        raise StoreError(
+            f"{path}: the store that was here is not. Is its disk mounted? "
+            f"To begin a new one, remove {folder.path / 'store.path'}."
+        )
+    store = Store.open(path, create=True)
+    folder.remember(path)
+    return store
 
 
 def count_marks(frame: pl.DataFrame) -> dict[str, int]:

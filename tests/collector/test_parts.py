@@ -24,7 +24,7 @@ from tests.builders import trace
 from tests.ledger import request
 from tests.running import eventually
 from tracelens import wal
-from tracelens.errors import Locked, PortTaken, StartError, UsageError
+from tracelens.errors import Locked, PortTaken, StartError, StoreError, UsageError
 from tracelens.redact import Rules
 from tracelens.store import Store
 from tracelens.wal import Record
@@ -226,6 +226,22 @@ def test_what_cannot_be_decoded_is_set_aside_and_costs_no_neighbour(tmp_path: Pa
         "000-000000000002.segment",
     ]
     assert {path.stat().st_mode & 0o777 for path in folder.set_aside.iterdir()} == {0o600}
+
+
+def test_a_store_that_is_away_is_not_made_anew(tmp_path: Path) -> None:
+    """On the bare mount point of a disk that is not mounted, it would take what belongs to the other."""
+    folder, store = DataDir(tmp_path / "data"), tmp_path / "store"
+    sealed(folder, 0, record())
+    run_writer(folder, store)
+    store.rename(tmp_path / "away")
+    store.mkdir()
+    sealed(folder, 1, record())
+    with pytest.raises(StoreError, match="mounted"):
+        run_writer(folder, store)
+    store.rmdir()
+    (tmp_path / "away").rename(store)
+    run_writer(folder, store)
+    assert Store.open(store).span_count() == 4
 
 
 def test_damage_in_the_middle_is_set_aside(tmp_path: Path) -> None:
