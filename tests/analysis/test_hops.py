@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.builders import MILLISECOND, frame, span_id, trace, traces
@@ -322,6 +322,7 @@ def test_messages_are_not_waited_for() -> None:
 
 # -- what holds for any spans
 
+SETTINGS = settings(max_examples=80, deadline=None)  # the first example compiles
 PARTS = ("client", "app", "out", "in", "try", "hand", "gate", "work", "send")
 
 
@@ -350,6 +351,7 @@ def any_spans(draw: st.DrawFn) -> pl.DataFrame:
     return frame(rows)
 
 
+@SETTINGS
 @given(any_spans(), st.sampled_from(LEVELS))
 def test_the_layers_of_a_call_are_its_duration(spans: pl.DataFrame, most: Level) -> None:
     """Exactly, and none is negative; without the callee they are at most that."""
@@ -361,6 +363,7 @@ def test_the_layers_of_a_call_are_its_duration(spans: pl.DataFrame, most: Level)
     assert all((found[column].drop_nulls() >= 0).all() for column in LAYER_COLUMNS)
 
 
+@SETTINGS
 @given(any_spans())
 def test_every_call_is_reached_by_one_request_at_most(spans: pl.DataFrame) -> None:
     forest = link(mesh(spans))
@@ -372,6 +375,7 @@ def test_every_call_is_reached_by_one_request_at_most(spans: pl.DataFrame) -> No
     assert found["service"].null_count() == 0 or not found.filter("covered")["service"].null_count()
 
 
+@SETTINGS
 @given(any_spans(), st.randoms(use_true_random=False))
 def test_the_order_of_spans_does_not_matter(spans: pl.DataFrame, chance: Any) -> None:
     order = list(range(len(spans)))
@@ -379,6 +383,7 @@ def test_the_order_of_spans_does_not_matter(spans: pl.DataFrame, chance: Any) ->
     assert requests(spans[order]).equals(requests(spans))
 
 
+@SETTINGS
 @given(
     st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_size=12), st.integers(0, 15), st.integers(15, 30)
 )

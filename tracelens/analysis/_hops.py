@@ -15,7 +15,7 @@ from tracelens._link import I8, I64, Bool
 
 # What a span is to the request that passes through it, seen from the caller.
 INNER, BY_CLIENT, BY_EGRESS, BY_ATTEMPT = range(4)
-# Rows of the result: the layers first.
+# Columns of the layers' nanoseconds.
 CLIENT, EGRESS, NETWORK, INGRESS, APP, DOWNSTREAM, TRIED, BACKOFF = range(8)
 LAYERS = 8
 UNKNOWN_NANO = -1  # a layer that the spans do not tell
@@ -81,6 +81,17 @@ def _is_taken(i: int, near: I64, stage: I8, branches: I64, blocking: Bool) -> bo
 
 
 @kernel
+def _latest(rows: I64, n: int, start: I64, near: I64, under: int) -> int:
+    """Return which of n rows starts last, -1 for none; under: look only at those right below this row, unless -1."""
+    found = -1
+    for k in range(n):
+        row = rows[k]
+        if (under < 0 or near[row] == under) and (found < 0 or start[row] >= start[found]):
+            found = row
+    return found
+
+
+@kernel
 def union(begins: I64, ends: I64, n: int, low: int, high: int) -> np.int64:
     """Return how much of [low, high) n intervals cover together; sorts them by their begin."""
     for k in range(1, n):
@@ -121,10 +132,11 @@ def _book_callee(
     begins: I64,
     ends: I64,
     layers: I64,
+    m: int,
 ) -> int:
-    """Book [low, high) to the callee's layers, of the call that begins at row f; return the level it shows.
+    """Book [low, high) to the callee's layers of request m; return the level that its spans show.
 
-    shift: added to the times of f and of what is below it.
+    f: the row where the callee's call begins. shift: added to the times of f and of what is below it.
     """
     waits = 0  # requests of its own come first in the buffers, what is within its proxy from the end
     within = len(begins)
@@ -151,9 +163,9 @@ def _book_callee(
                 ends[within] = end[i] + shift
         i += 1
     waited = union(begins, ends, waits, low, high)
-    layers[DOWNSTREAM] = waited
+    layers[m, DOWNSTREAM] = waited
     if role[f] == PROXY and direction[f] == GATEWAY:
-        layers[INGRESS] = high - low - waited
+        layers[m, INGRESS] = high - low - waited
         return 1 if attempted and most >= 1 else 0
     level = 0
     inside = len(begins) - within
@@ -169,10 +181,10 @@ def _book_callee(
         level = 2
     if inside > 0:
         busy = union(begins, ends, waits + inside, low, high)
-        layers[APP] = busy - waited
-        layers[INGRESS] = high - low - busy
+        layers[m, APP] = busy - waited
+        layers[m, INGRESS] = high - low - busy
         return level
-    layers[APP] = high - low - waited
+    layers[m, APP] = high - low - waited
     return 0 if role[f] == PROXY else 3
 
 
@@ -203,7 +215,7 @@ def book(
     had come; held is -1 where that is not known. most: the highest level to use.
     Returns per request: the top span; the lowest span of the caller's side, or -1; the proxy's span that
     sent it, or -1; the entry of the callee, of the last attempt that has one, or -1; whether the last attempt
-    has one; the level; attempts seen; LAYERS rows of nanoseconds, one column a request.
+    has one; the level; attempts seen; nanoseconds by layer.
     """
     room = 0
     longest = 1
@@ -226,7 +238,7 @@ def book(
             top[m], side[m], sender[m], entry[m], reached[m] = t, -1, -1, t, True
             level[m] = _book_callee(
                 t, start[t], end[t], 0, start, end, until, role, direction, is_entry, blocking, stage, near, sent, held,
-                most, begins, ends, layers[m],
+                most, begins, ends, layers, m,
             )  # fmt: skip
             m += 1
         if stage[t] == INNER or _joins(t, near, stage, branches, is_entry):
@@ -261,14 +273,12 @@ def book(
             i += 1
         if stage[lowest] == BY_CLIENT and branches[lowest] > 1:
             continue  # several requests begin here, each on its own
-        of = layers[m]
         low, high = start[t], end[t]
         if e >= 0 and e != t:
             low, high = max(start[e], low), min(end[e], high)
             high = max(low, high)
-            of[CLIENT] = end[t] - start[t] - (high - low)
+            layers[m, CLIENT] = end[t] - start[t] - (high - low)
         # -- the last attempt: the one whose time is looked into
-        f = -1
         best = -1
         if n > 0 and most >= 1:
             best = attempts[0]
@@ -279,42 +289,33 @@ def book(
                     best = r
             final_low = min(max(start[best], low), high)
             final_high = max(min(end[best], high), final_low)
-            of[TRIED] = union(begins, ends, n, low, high) - (final_high - final_low)
+            layers[m, TRIED] = union(begins, ends, n, low, high) - (final_high - final_low)
             from_ = min(max(begins[0], low), high)
             to = from_
             for k in range(n):
                 to = max(to, min(ends[k], high))
-            of[BACKOFF] = to - from_ - of[TRIED] - (final_high - final_low)
+            layers[m, BACKOFF] = to - from_ - layers[m, TRIED] - (final_high - final_low)
             if e >= 0:
-                of[EGRESS] = high - low - (to - from_)
+                layers[m, EGRESS] = high - low - (to - from_)
             low, high = final_low, final_high
-            for k in range(taken):
-                under = near[takers[k]] == best or n == 1
-                if under and (f < 0 or start[takers[k]] >= start[f]):
-                    f = takers[k]
+            f = _latest(takers, taken, start, near, best if n > 1 else -1)
             level[m] = 1
             tries[m] = n
         else:
-            for k in range(taken):
-                if f < 0 or start[takers[k]] >= start[f]:
-                    f = takers[k]
+            f = _latest(takers, taken, start, near, -1)
             tries[m] = max(taken, 1)
         if e >= 0 and n <= 1 and taken <= 1 and most >= 2 and held[e] >= 0:
             outer_low, outer_high = max(start[e], start[t]), min(end[e], end[t])
             outer_high = max(outer_low, outer_high)
             low = min(max(start[e] + sent[e], outer_low), outer_high)
             high = max(min(low + held[e], outer_high), low)
-            of[EGRESS] = outer_high - outer_low - (high - low)
-            of[TRIED] = 0
+            layers[m, EGRESS] = outer_high - outer_low - (high - low)
+            layers[m, TRIED] = 0
             level[m] = 2
-        named = f
-        if f < 0:
-            for k in range(taken):
-                if named < 0 or start[takers[k]] >= start[named]:
-                    named = takers[k]
+        named = f if f >= 0 else _latest(takers, taken, start, near, -1)
         top[m], side[m], sender[m], entry[m], reached[m] = t, lowest, e, named, f >= 0
         if f < 0:
-            of[NETWORK] = high - low
+            layers[m, NETWORK] = high - low
             m += 1
             continue
         # -- the callee, in the window of its attempt
@@ -334,11 +335,11 @@ def book(
                 begins[k] = inner_low if last_one else start[takers[k]]
                 ends[k] = inner_high if last_one else end[takers[k]]
             together = union(begins, ends, taken, low, high)
-            of[TRIED] = together - (inner_high - inner_low)
-        of[NETWORK] = high - low - together
+            layers[m, TRIED] = together - (inner_high - inner_low)
+        layers[m, NETWORK] = high - low - together
         shown = _book_callee(
             f, inner_low, inner_high, shift, start, end, until, role, direction, is_entry, blocking, stage, near, sent,
-            held, most, begins, ends, of,
+            held, most, begins, ends, layers, m,
         )  # fmt: skip
         level[m] = max(level[m], shown)
         m += 1
