@@ -21,7 +21,7 @@ from tracelens.wal import Appender, Record
 
 LOG = logging.getLogger(__name__)
 PACE_SECONDS = 0.002  # between the begins of two syncs: what comes meanwhile shares the next
-SEAL_BYTES = 64 << 20
+SEAL_BYTES = 32 << 20
 SEAL_SECONDS = 2.0  # spans are seen that much later; fewer, larger files the other way
 # Below it the log refuses, so that queries and folding still have room: an eighth of a small disk.
 MIN_FREE_BYTES = 256 << 20

@@ -36,7 +36,7 @@ from tracelens.wire._chunk import Stretches
 
 LOG = logging.getLogger(__name__)
 EVERY_SECONDS = 0.25  # between two looks at the folder: sealing is what paces commits
-BATCH_BYTES = 96 << 20  # of segments in one commit; some 150 k spans of sidecars
+BATCH_BYTES = 40 << 20  # of segments in one commit; some 70 k spans of sidecars
 QUIET_SECONDS = 30.0  # without a segment: time to fold what is left
 FEW = 8  # small files worth folding when it is quiet
 SWEEP_SECONDS = 60.0
