@@ -108,15 +108,21 @@ def per_distinct(inputs: pl.DataFrame, wanted: Mapping[str, pl.Expr]) -> pl.Data
 
     Names repeat: a million spans have some hundred, and text is what costs.
     """
-    combined = np.zeros(len(inputs), np.int64)
+    combined, size = np.zeros(len(inputs), np.int64), 1
     for column_name in inputs.columns:
         if inputs[column_name].null_count() == len(inputs):
             continue
         code = codes(inputs[column_name])
-        # Dense again after each column: a product of many counts could pass 64 bits.
-        combined = codes(pl.Series(combined * (int(code.max(initial=0)) + 2) + code)).astype(np.int64)
-    distinct, first = np.unique(combined, return_index=True)
-    return inputs[first].select(**wanted)[np.searchsorted(distinct, combined)]
+        count = int(code.max(initial=-1)) + 2  # null is one of them
+        if size * count >= 1 << 62:
+            combined = codes(pl.Series(combined)).astype(np.int64)
+            size = int(combined.max(initial=-1)) + 1
+        combined = combined * count + (code + 1)
+        size *= count
+    number = codes(pl.Series(combined))
+    first = np.empty(int(number.max(initial=-1)) + 1, np.int64)
+    first[number[::-1]] = np.arange(len(number) - 1, -1, -1)  # of a value's rows the first is written last
+    return inputs[first].select(**wanted)[number]
 
 
 def codes(values: pl.Series) -> npt.NDArray[np.int32]:
