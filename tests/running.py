@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tracelens.ports import PORTS, flag
+
 T = TypeVar("T")
 
 
@@ -26,15 +28,18 @@ class Up:
     addresses: dict[str, str]
 
 
+def doors(*options: str) -> list[str]:
+    """Return options of `up`: OTLP/gRPC on a free port, and the other doors off, unless told otherwise."""
+    usual = {flag(name): "off" for name in (*PORTS, "dashboard")} | {"--otlp-grpc": "127.0.0.1:0"}
+    return [word for option, value in usual.items() if option not in options for word in (option, value)] + [*options]
+
+
 def start(data_dir: Path, *options: str) -> Up:
     """Start `tracelens up` on free ports and return once it is ready."""
-    command = [sys.executable, "-m", "tracelens.cli", "up", "--data-dir", str(data_dir), "--otlp-grpc", "127.0.0.1:0"]
-    for option in ("--otlp-http", "--zipkin", "--opencensus", "--api", "--dashboard"):
-        if option not in options:
-            command += [option, "off"]
+    command = [sys.executable, "-m", "tracelens.cli", "up", "--data-dir", str(data_dir), *doors(*options)]
     if "--workers" not in options:
         command += ["--workers", "1"]
-    process = subprocess.Popen([*command, *options], stdout=subprocess.PIPE, text=True, start_new_session=True)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
     assert process.stdout is not None
     for line in process.stdout:
         if line.strip() == "ready":

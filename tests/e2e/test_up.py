@@ -19,7 +19,10 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-from tests.running import answer, eventually, start, tracelens, up
+from tests.builders import trace
+from tests.running import answer, doors, eventually, start, tracelens, up
+from tracelens.ports import PORTS
+from tracelens.store import Store
 
 pytestmark = pytest.mark.process
 
@@ -64,7 +67,7 @@ def test_the_dashboard_answers_and_both_addresses_are_written(tmp_path: Path) ->
 def test_a_taken_port_says_who_and_what_to_do(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        done = tracelens("up", "--data-dir", str(tmp_path), "--otlp-grpc", f"127.0.0.1:{port}", "--dashboard", "off")
+        done = tracelens("up", "--data-dir", str(tmp_path), *doors("--otlp-grpc", f"127.0.0.1:{port}"))
     assert done.returncode == 5
     said = done.stderr.decode()
     assert f"127.0.0.1:{port}" in said
@@ -74,7 +77,7 @@ def test_a_taken_port_says_who_and_what_to_do(tmp_path: Path) -> None:
 
 def test_a_locked_data_directory_says_who_and_what_to_do(tmp_path: Path) -> None:
     with up(tmp_path / "data"):
-        done = tracelens("up", "--data-dir", str(tmp_path / "data"), "--otlp-grpc", "127.0.0.1:0", "--dashboard", "off")
+        done = tracelens("up", "--data-dir", str(tmp_path / "data"), *doors())
     assert done.returncode == 5
     said = done.stderr.decode()
     assert "--data-dir" in said
@@ -85,13 +88,14 @@ def test_a_locked_data_directory_says_who_and_what_to_do(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("options", "status", "said"),
     [
-        (["--otlp-grpc", "off", "--dashboard", "off"], 2, "nothing to run"),
-        (["--otlp-grpc", "nonsense", "--dashboard", "off"], 2, "HOST:PORT"),
-        (["--otlp-grpc", "0.0.0.0:0", "--dashboard", "off"], 5, "--insecure"),
+        (["--otlp-grpc", "off"], 2, "nothing to run"),
+        (["--otlp-grpc", "nonsense"], 2, "HOST:PORT"),
+        (["--otlp-grpc", "0.0.0.0:0"], 5, "--insecure"),
+        (["--otlp-http", "0.0.0.0:0"], 5, "--otlp-http"),
     ],
 )
 def test_what_up_refuses(tmp_path: Path, options: list[str], status: int, said: str) -> None:
-    done = tracelens("up", "--data-dir", str(tmp_path), *options)
+    done = tracelens("up", "--data-dir", str(tmp_path), *doors(*options))
     assert (done.returncode, said in done.stderr.decode()) == (status, True), done.stderr.decode()
 
 
@@ -106,8 +110,7 @@ def test_the_first_start_says_what_it_compiles_and_the_next_does_not(tmp_path: P
 
 def said_at_start(data: Path, environment: dict[str, str]) -> str:
     """Return what `up` prints until it is ready."""
-    command = [sys.executable, "-m", "tracelens.cli", "up", "--data-dir", str(data)]
-    command += ["--otlp-grpc", "127.0.0.1:0", "--dashboard", "off"]
+    command = [sys.executable, "-m", "tracelens.cli", "up", "--data-dir", str(data), *doors()]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, start_new_session=True
     ) as process:
@@ -135,7 +138,7 @@ def test_the_demo_shows_routes_of_live_traffic(tmp_path: Path) -> None:
                 break
         (folder,) = tmp_path.glob("tracelens-demo-*")
         addresses = json.loads((folder / "addresses.json").read_bytes())
-        assert set(addresses) == {"otlp_grpc", "dashboard"}
+        assert set(addresses) == {*PORTS, "dashboard"}
         begin = time.monotonic()
         eventually(lambda: answer("routes", str(folder))["source"]["spans"], lambda n: n > 0, seconds=60)
         rows = eventually(
@@ -171,10 +174,10 @@ def processes_of(folder: Path) -> list[str]:
 
 
 def test_a_store_that_cannot_be_read_ends_up_with_its_reason(tmp_path: Path) -> None:
-    log = tmp_path / "data" / "store" / "_delta_log"
-    log.mkdir(parents=True)
-    (log / f"{0:020}.json").write_text("rubbish")
-    done = tracelens("up", "--data-dir", str(tmp_path / "data"), "--otlp-grpc", "127.0.0.1:0", "--dashboard", "off")
+    store = Store.open(tmp_path / "data" / "store", create=True)
+    store.append(trace("web |--|"), {"test": 0})
+    (store.path / "_delta_log" / f"{0:020}.json").write_text("rubbish")  # not the last: that one may be torn
+    done = tracelens("up", "--data-dir", str(tmp_path / "data"), *doors())
     assert done.returncode == 3
     assert "the store cannot be read" in done.stderr.decode()
     assert "Traceback" not in done.stderr.decode()
