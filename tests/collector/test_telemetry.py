@@ -367,3 +367,9 @@ def test_what_ends_a_process_is_a_line_of_json(tmp_path: Path) -> None:
     line = orjson.loads(done.stderr)
     assert line["level"] == "critical"
     assert line["exception"].endswith("ValueError: a\nb\x00")
+
+
+def test_the_operators_page_has_every_metric_and_reason() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "collector.md").read_text()
+    names = [f"{name}_total" for name in telemetry.COUNTERS] + [*telemetry.GAUGES, *telemetry.HISTOGRAMS]
+    assert [name for name in (*names, *telemetry.REASONS) if f"`{name}`" not in page] == []
