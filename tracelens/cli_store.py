@@ -14,7 +14,7 @@ app = typer.Typer(help="Care for a store.", no_args_is_help=True, rich_markup_mo
 StoreArgument = Annotated[str, typer.Argument(metavar="DIR", help="A store, or a collector's data directory.")]
 
 
-@app.callback()
+@app.callback(epilog="Example: tracelens store verify tracelens-data")
 def store() -> None:
     """Care for a store."""
 
