@@ -5,6 +5,9 @@ from __future__ import annotations
 import base64
 import itertools
 import time
+import tomllib
+from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -386,6 +389,18 @@ def test_rules_can_be_taught() -> None:
     assert SECRET in written(
         kept(with_column("name", f"/pay?token={SECRET}"), Rules.of({"redact": {"enabled": False}}))
     )
+
+
+def test_the_example_of_the_security_page_is_right() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "security.md").read_text()
+    example = tomllib.loads(page.partition("```toml\n")[2].partition("```")[0])
+    rules = Rules.of(example)
+    assert set(example["redact"]) | set(example["limits"]) == {field.name for field in fields(Rules)}
+    assert (rules.attributes, rules.value_length) == (RULES.attributes, RULES.value_length)
+    for key in ("customer.iban", "customer.card_number", "cardNumber"):
+        assert kept(with_column(f"attr:{key}", SECRET), rules)[f"attr:{key}"][0] == REDACTED
+    for name in ("x-api-key", "accessToken", "PGPASSWORD", "password2", "session.id", "token_type", "input_tokens"):
+        assert name in page
 
 
 @pytest.mark.parametrize(
