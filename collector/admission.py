@@ -10,9 +10,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from contextlib import suppress
 from types import TracebackType
 
 BUDGET_BYTES = 192 << 20  # three requests of the largest size
+# Kept for small requests, which are what sidecars send: large ones, that may be hostile, can take all but this.
+RESERVE_BYTES = 16 << 20
+SMALL_BYTES = 1 << 20
 MAX_WAIT_SECONDS = 2.0
 
 
@@ -25,13 +29,14 @@ class Admission:
 
     def __init__(self, budget: int = BUDGET_BYTES) -> None:
         self._budget = self._free = budget
+        self._reserve = RESERVE_BYTES
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
         self._closed = ""
 
     @property
     def in_hand(self) -> int:
         """Bytes that are charged now."""
-        return self._budget - self._free
+        return self._budget - self._free + RESERVE_BYTES - self._reserve
 
     def close(self, reason: str) -> None:
         """Admit nobody until `open`; who asks waits, and is told the reason."""
@@ -57,6 +62,17 @@ class Admission:
         self._free -= size
         return True
 
+    def borrow(self, size: int) -> bool:
+        """Charge a small request to what is kept for such."""
+        if self._reserve < size or self._closed:
+            return False
+        self._reserve -= size
+        return True
+
+    def give_back(self, size: int) -> None:
+        """Give back what was borrowed."""
+        self._reserve += size
+
     async def wait(self, size: int, seconds: float) -> None:
         """Charge bytes as soon as there is room. Raises Overloaded."""
         room = asyncio.get_running_loop().create_future()
@@ -69,7 +85,8 @@ class Admission:
             if room.done() and not room.cancelled():  # it came in the same turn as the time ran out
                 self.give(size)
             else:
-                self._waiting.remove(entry)
+                with suppress(ValueError):  # it was taken out already, for it was seen to leave
+                    self._waiting.remove(entry)
                 self._serve()  # those behind may be smaller
             if isinstance(error, TimeoutError):
                 raise Overloaded(self._closed or f"{self._budget >> 20} MiB are in hand already") from None
@@ -102,11 +119,11 @@ class Admission:
 class Charge:
     """What one request holds of the budget, given back at the end of a `with`."""
 
-    __slots__ = ("_admission", "_held", "wait_seconds")
+    __slots__ = ("_admission", "_borrowed", "_held", "wait_seconds")
 
     def __init__(self, admission: Admission, wait_seconds: float) -> None:
         self._admission, self.wait_seconds = admission, wait_seconds
-        self._held = 0
+        self._held = self._borrowed = 0
 
     def __enter__(self) -> Charge:
         return self
@@ -116,11 +133,19 @@ class Charge:
     ) -> None:
         if self._held:
             self._admission.give(self._held)
+        if self._borrowed:
+            self._admission.give_back(self._borrowed)
 
     async def hold(self, size: int) -> None:
         """Hold `size` bytes in all; less than is held already changes nothing. Raises Overloaded."""
-        more = self._admission.fit(size) - self._held
-        if more > 0:
-            if not self._admission.take(more):
-                await self._admission.wait(more, self.wait_seconds)
+        admission = self._admission
+        more = admission.fit(size) - self._held - self._borrowed
+        if more <= 0:
+            return
+        if admission.take(more):
+            self._held += more
+        elif size <= SMALL_BYTES and admission.borrow(more):
+            self._borrowed += more
+        else:
+            await admission.wait(more, self.wait_seconds)
             self._held += more

@@ -7,8 +7,14 @@ from collections.abc import Coroutine
 
 import pytest
 
+from collector import admission as admission_module
 from collector import backlog, telemetry
 from collector.admission import Admission, Charge, Overloaded
+
+
+@pytest.fixture(autouse=True)
+def without_reserve(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admission_module, "RESERVE_BYTES", 0)
 
 
 def run(scenario: Coroutine[None, None, None]) -> None:
@@ -136,5 +142,45 @@ def test_a_backlog_closes_it_and_its_end_opens_it(
         segment.unlink()
         assert await asyncio.wait_for(waiting, 2)
         guard.cancel()
+
+    run(scenario())
+
+
+def test_small_requests_are_let_in_beside_large_ones_that_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Large ones that all hold some and wait for more would else shut everybody out."""
+    monkeypatch.setattr(admission_module, "RESERVE_BYTES", 4)
+    monkeypatch.setattr(admission_module, "SMALL_BYTES", 3)
+
+    async def scenario() -> None:
+        admission = Admission(budget=10)
+        first, second = admission.charge(0.2), admission.charge(0.2)
+        await first.hold(5)
+        await second.hold(5)
+        waiting = [asyncio.create_task(held(charge, 8)) for charge in (first, second)]
+        await asyncio.sleep(0)
+        with admission.charge(None) as small:
+            assert await held(small, 2)
+            assert await held(small, 3)
+            assert not await held(admission.charge(0.01), 3), "the reserve has an end"
+            assert not await held(small, 4), "it is small no more"
+        with admission.charge(None) as again:
+            assert await held(again, 3)
+        assert [await one for one in waiting] == [False, False]
+        first.__exit__(None, None, None)
+        second.__exit__(None, None, None)
+        assert admission.in_hand == 0
+
+    run(scenario())
+
+
+def test_one_that_is_seen_to_leave_leaves_once() -> None:
+    """Two that give up in one turn of the loop: the first lets those behind in, and meets the second there."""
+
+    async def scenario() -> None:
+        admission = Admission(budget=10)
+        first = admission.charge(None)
+        await first.hold(10)
+        waiting = [asyncio.create_task(held(admission.charge(0.02), 5)) for _ in range(5)]
+        assert [await one for one in waiting] == [False] * 5
 
     run(scenario())
