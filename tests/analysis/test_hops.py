@@ -298,6 +298,16 @@ def test_a_client_span_around_two_requests_is_neithers() -> None:
     assert {row["service"]: told(row)["network_queueing"] for row in rows.to_dicts()} == {"cat": 2, "db": 3}
 
 
+def test_an_attempt_right_below_the_client_leaves_the_rest_to_it() -> None:
+    level, layers = one("""
+        web/client   |--------|
+         web/try       |---|
+          cat/in        |-|
+    """)
+    assert (level, layers["client"], layers["network_queueing"]) == ("L1", 5, 2)
+    assert "egress_proxy" not in layers
+
+
 def test_internal_spans_between_client_and_server_are_looked_through() -> None:
     level, layers = one("""
         web/client   |--------|

@@ -297,6 +297,8 @@ def book(
             layers[m, BACKOFF] = to - from_ - layers[m, TRIED] - (final_high - final_low)
             if e >= 0:
                 layers[m, EGRESS] = high - low - (to - from_)
+            elif stage[t] == BY_CLIENT:  # the proxy's own span is lost, or the proxy writes none
+                layers[m, CLIENT] = high - low - (to - from_)
             low, high = final_low, final_high
             f = _latest(takers, taken, start, near, best if n > 1 else -1)
             level[m] = 1
