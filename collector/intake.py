@@ -62,6 +62,10 @@ class TooLarge(Exception):
 
     reason = "too_large"
 
+    def __init__(self, message: str, *, unread: bool = False) -> None:
+        super().__init__(message)
+        self.unread = unread  # the sender is still sending it
+
 
 class Later(Exception):
     """Refused for now; the same body may be taken in a moment."""

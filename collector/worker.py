@@ -71,11 +71,12 @@ class _Grpcio:
     def __init__(self, door: str, address: Address, intake: Intake) -> None:
         import grpc
 
-        from collector.receivers.opencensus import OpenCensusService
-        from collector.receivers.otlp_grpc import OPTIONS, TraceService
+        from collector.receivers import opencensus, otlp_grpc
 
-        self._server = grpc.aio.server(options=OPTIONS)
-        service = OpenCensusService(intake) if door == "opencensus" else TraceService(intake)
+        receiver = opencensus if door == "opencensus" else otlp_grpc
+        service = opencensus.OpenCensusService(intake) if door == "opencensus" else otlp_grpc.TraceService(intake)
+        limit = ("grpc.max_receive_message_length", receiver.MAX_MESSAGE)
+        self._server = grpc.aio.server(options=[*otlp_grpc.OPTIONS, limit])
         self._server.add_generic_rpc_handlers((service.handler(),))
         try:
             bound = self._server.add_insecure_port(str(address))

@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import zlib
 from collections.abc import Awaitable, Callable, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from collector.admission import Charge
 from collector.intake import TooLarge, Undecodable
 
 MAX_DISCARD, DISCARD_SECONDS = 256 << 20, 5.0  # of a body that is refused while it still comes
-STEP = 1 << 20  # bytes that are inflated at once
+FIRST_STEP, STEP = 256 << 10, 1 << 20  # bytes that are inflated at once, on the loop and beside it
 GZIP = 16 + zlib.MAX_WBITS
 ZLIB = zlib.MAX_WBITS
 WINDOWS = {"gzip": GZIP, "x-gzip": GZIP, "deflate": ZLIB}
@@ -25,6 +26,8 @@ Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+
+_beside = ThreadPoolExecutor(1, "inflate")  # one: whatever is sent, it costs one processor
 
 
 class Gone(Exception):
@@ -42,7 +45,7 @@ async def read(receive: Receive, charge: Charge, limit: int, weight: int) -> byt
     parts, size = [body], len(body)
     while message.get("more_body"):
         if size > limit:
-            raise TooLarge(f"more than {limit:,} bytes. Send smaller batches.")
+            raise TooLarge(f"more than {limit:,} bytes. Send smaller batches.", unread=True)
         await charge.hold(size * weight)
         message = await receive()
         if message["type"] == "http.disconnect":
@@ -70,17 +73,20 @@ async def discard(receive: Receive) -> None:
 
 
 async def inflate(data: bytes, window: int, charge: Charge, limit: int, weight: int) -> bytes:
-    """Return what was compressed, in steps that let others have their turn.
+    """Return what was compressed; a large body in steps beside the loop, by turns with others.
 
     Raises TooLarge as soon as it is over the limit, however much more there
     would be, Undecodable when it is not whole or not compressed so, and Overloaded.
     """
     inflater = zlib.decompressobj(window)
     parts: list[bytes] = []
-    size = 0
+    size, step = 0, FIRST_STEP
     try:
         while True:
-            part = inflater.decompress(data, STEP)
+            if parts:
+                part = await asyncio.get_running_loop().run_in_executor(_beside, inflater.decompress, data, step)
+            else:
+                part = inflater.decompress(data, step)
             size += len(part)
             parts.append(part)
             if size > limit:
@@ -92,9 +98,9 @@ async def inflate(data: bytes, window: int, charge: Charge, limit: int, weight: 
                 inflater = zlib.decompressobj(window)
             else:
                 data = inflater.unconsumed_tail
-                if not data and len(part) < STEP:
+                if not data and len(part) < step:
                     raise Undecodable("the compressed body is cut off")
             await charge.hold(size * weight)
-            await asyncio.sleep(0)
+            step = STEP
     except zlib.error as error:
         raise Undecodable(f"the body is not compressed as it says: {error}") from None

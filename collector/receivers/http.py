@@ -88,7 +88,7 @@ class HttpDoor:
         except Exception as error:  # whatever it is: a 500 would have clients drop their spans
             refusal = self._intake.refusal(error, self._door)
             more = [RETRY] if isinstance(refusal, Later) else []
-            if isinstance(refusal, TooLarge):
+            if isinstance(refusal, TooLarge) and refusal.unread:
                 await discard(receive)  # who is still sending would not hear the answer
                 more = [CLOSE]
             code = answers.CODES[type(refusal)]

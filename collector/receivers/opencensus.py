@@ -19,6 +19,7 @@ from tracelens.wire.translate.opencensus import Sticky, translate
 
 SERVICE = "opencensus.proto.agent.trace.v1.TraceService"
 DOOR = "opencensus"
+MAX_MESSAGE = 4 << 20  # gRPC's own limit, for which clients of this protocol were written
 
 
 class OpenCensusService:

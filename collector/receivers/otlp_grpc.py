@@ -20,11 +20,11 @@ from tracelens.wal import MAX_BODY
 SERVICE = "opentelemetry.proto.collector.trace.v1.TraceService"
 DOOR = "otlp_grpc"
 OPTIONS = (
-    # One MiB more than we take, so that the refusal is ours to word.
-    ("grpc.max_receive_message_length", MAX_BODY + (1 << 20)),
     ("grpc.max_concurrent_streams", 100),  # makes a rapid reset of streams harmless
     ("grpc.so_reuseport", 1),  # our workers share a port that the supervisor holds against strangers
 )
+# One MiB more than we take, so that the refusal is ours to word.
+MAX_MESSAGE = MAX_BODY + (1 << 20)
 STATUS = {code.value[0]: code for code in grpc.StatusCode}
 
 
