@@ -90,6 +90,8 @@ def _worker(options: argparse.Namespace) -> int:
     # after every few requests and find none.
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
+    # The thread that writes the log waits for the interpreter some times a request: 5 ms each would be long.
+    sys.setswitchinterval(0.0005)
     sys.stdin.readline()  # the supervisor's word that the writer has told the numbers
     asyncio.run(serve(options.data_dir, options.number, options.doors, counters))
     return 0

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
+from collections.abc import Iterator
 from typing import Any, cast
 
 import uvicorn
@@ -22,7 +23,9 @@ SILENT_SECONDS = 20.0  # for the head of a request; a sender needs milliseconds
 BODY_SECONDS = 30.0  # for a whole body; a sender that needs longer holds our memory for nothing
 IDLE_SECONDS = 3_600  # between two requests: sidecars keep connections for as long
 SWEEP_SECONDS = 5.0
-BACKLOG = 1_024
+BACKLOG = 1_024  # connections that wait in the kernel
+ACCEPTED = 16  # at once, before others have their turn
+EVENTS = 24  # of one connection, before others have their turn
 # zttp ends a connection at 4,096 streams with an error. Before that the peer is asked to open another, and what
 # it has begun is finished. Source: RFC 9113, 6.8.
 STREAMS = 3_000
@@ -58,8 +61,9 @@ class HttpServer:
         """Take connections."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
-            lambda: _Opening(self._config, self._state), sock=self._listening, backlog=BACKLOG
+            lambda: _Opening(self._config, self._state), sock=self._listening, backlog=ACCEPTED
         )
+        self._listening.listen(BACKLOG)  # asyncio means by it how many it accepts at once, too
         self._sweeper = loop.create_task(self._sweep())
 
     async def stop(self, seconds: float) -> None:
@@ -76,7 +80,7 @@ class HttpServer:
             connection.transport.close()
 
     async def _sweep(self) -> None:
-        """End what was begun and does not go on: heads of requests, and bodies."""
+        """End what was begun and does not go on: heads of requests, bodies, and answers that nobody reads."""
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
             now = time.monotonic()
@@ -156,18 +160,31 @@ class _Http1(ZttpProtocol):
     """HTTP/1.1, one request after the other."""
 
     waiting_since = 0.0  # since when a request is incomplete; 0 while there is none
+    _unread_since = 0.0  # since when answers are not read; 0 while they are
 
     def sweep(self, now: float) -> None:
-        """End a connection whose request does not go on."""
+        """End a connection whose request does not go on, or whose answers are not read."""
         limit = SILENT_SECONDS if self.cycle is None or self.cycle.response_complete else BODY_SECONDS
         if 0 < self.waiting_since < now - limit:
             self.transport.close()
+        if 0 < self._unread_since < now - BODY_SECONDS:
+            self.transport.abort()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._unread_since = time.monotonic()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._unread_since = 0.0
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         cycle = self.cycle
         if cycle is not None and not cycle.more_body:
             self.waiting_since = 0.0
+            if not cycle.response_complete:
+                self.flow.pause_reading()  # until it is answered: who sends on meanwhile would fill our memory
         elif self.waiting_since == 0.0:
             self.waiting_since = time.monotonic()
 
@@ -176,33 +193,58 @@ class _Http1(ZttpProtocol):
         self.waiting_since = 0.0
         if self.transport.is_closing():
             return
-        self.flow.resume_reading()
         if not self.cycle.more_body:
             self.conn.start_next_cycle()
             try:
                 self.handle_events(self.conn.next_event())
             except zttp.RemoteProtocolError:
                 self.handle_remote_protocol_error()
+        if self.cycle.response_complete or self.cycle.more_body:  # else the next request was here already
+            self.flow.resume_reading()
 
 
 class _Http2(ZttpH2Protocol):
     """HTTP/2, many requests at once, a limited number in the life of a connection."""
 
     waiting_since = 0.0  # since when it is open without a first request
+    _more = False  # of what came, something is left for the next turn
     _seen = 0
     _resets = 0
     _ending = False
     _last: asyncio.TimerHandle | None = None
 
     def sweep(self, now: float) -> None:
-        """End a connection without a first request, and requests whose bodies do not go on."""
+        """End a connection without a first request, and requests that are not sent, or their answers not read."""
         if 0 < self.waiting_since < now - SILENT_SECONDS:
             self.transport.close()
         for stream, cycle in list(self.cycles.items()):
-            if cycle.more_body and cycle.begun < now - BODY_SECONDS:  # type: ignore[attr-defined]  # set below
+            if cycle.begun < now - BODY_SECONDS:  # type: ignore[attr-defined]  # set below
                 cycle.stream.reset(CANCEL)
                 self.handle_rst_stream(cast(zttp.RstStream, _Reset(stream)))
         self.flush()
+
+    def events(self) -> Iterator[Any]:  # type: ignore[override]  # it is looped over, no more
+        """Yield what came, some of it; the rest has its next turn behind all other connections."""
+        for _ in range(EVENTS):
+            event = self.conn.next_event()
+            if event is zttp.NEED_DATA:
+                if self._more:
+                    self._more = False
+                    self.resume_reading_if_idle()
+                return
+            yield event
+        if not self._more:
+            self._more = True
+            self.flow.pause_reading()
+        self.loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        if not self.transport.is_closing():
+            self.data_received(b"")
+
+    def resume_reading_if_idle(self) -> None:
+        if not self._more:
+            super().resume_reading_if_idle()
 
     def handle_request(self, event: zttp.Request) -> None:
         self.waiting_since = 0.0

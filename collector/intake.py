@@ -110,10 +110,12 @@ class Intake:
 
         An error that is none of ours is a bug of ours: logged, and the sender
         is asked to try again, for other words have clients drop their spans.
+        Its traceback is dropped: by way of it whoever holds the refusal would hold the body, until cycles are
+        collected.
         """
         match error:
             case Undecodable() | TooLarge() | Later():
-                refusal: Refusal = error
+                refusal: Refusal = error.with_traceback(None)
             case Overloaded():
                 refusal = Later("overloaded", str(error))
             case NotDurable():

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from collector.admission import Charge
-from collector.intake import TooLarge, Undecodable
+from collector.intake import LARGE, TooLarge, Undecodable
 
 MAX_DISCARD, DISCARD_SECONDS = 256 << 20, 5.0  # of a body that is refused while it still comes
 FIRST_STEP, STEP = 256 << 10, 1 << 20  # bytes that are inflated at once, on the loop and beside it
@@ -34,28 +34,41 @@ class Gone(Exception):
     """The sender went away before its body was complete."""
 
 
-async def read(receive: Receive, charge: Charge, limit: int, weight: int) -> bytes:
-    """Return a whole body as sent. Raises TooLarge, Gone and Overloaded."""
+async def read(receive: Receive, charge: Charge, limit: int, weight: int, head: int = 0) -> tuple[bytes, bytes]:
+    """Return the first `head` bytes of a body, and the rest of it, as sent. Raises TooLarge, Gone and Overloaded.
+
+    limit: of the rest.
+    """
     message = await receive()
     if message["type"] == "http.disconnect":
         raise Gone
     body: bytes = message.get("body", b"")
     if not message.get("more_body"):
-        return body
-    parts, size = [body], len(body)
+        return body[:head], body[head:]
+    begin, parts, size = body[:head], [body[head:]], len(body)
     while message.get("more_body"):
-        if size > limit:
+        if size > limit + head:
             raise TooLarge(f"more than {limit:,} bytes. Send smaller batches.", unread=True)
         await charge.hold(size * weight)
         message = await receive()
         if message["type"] == "http.disconnect":
             raise Gone
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
-    if size > limit:
+        body = message.get("body", b"")
+        size += len(body)
+        missing = head - len(begin)
+        begin += body[:missing]
+        parts.append(body[missing:])
+    if size > limit + head:
         raise TooLarge(f"{size:,} bytes; a request may have {limit:,}. Send smaller batches.")
     await charge.hold(size * weight)
-    return b"".join(parts)
+    return begin, await joined(parts, size)
+
+
+async def joined(parts: list[bytes], size: int) -> bytes:
+    """Return parts as one; many bytes are joined beside the loop, where it takes tens of milliseconds."""
+    if size < LARGE:
+        return b"".join(parts)
+    return await asyncio.get_running_loop().run_in_executor(_beside, b"".join, parts)
 
 
 async def discard(receive: Receive) -> None:
@@ -94,7 +107,7 @@ async def inflate(data: bytes, window: int, charge: Charge, limit: int, weight: 
             if inflater.eof:
                 data = inflater.unused_data
                 if not data:  # else another member follows
-                    return parts[0] if len(parts) == 1 else b"".join(parts)
+                    return await joined(parts, size)
                 inflater = zlib.decompressobj(window)
             else:
                 data = inflater.unconsumed_tail

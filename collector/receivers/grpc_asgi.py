@@ -60,8 +60,8 @@ class GrpcDoor:
             if scope["path"] != EXPORT:
                 raise Refused(answers.UNIMPLEMENTED, f"no such method: {scope['path'][:200]}")
             with self._intake.admission.charge(remaining(headers.get(b"grpc-timeout"))) as charge:
-                frame = await read(receive, charge, MAX_BODY + FRAME, 1)
-                body = await self._message(frame, headers.get(b"grpc-encoding", b"identity"), charge)
+                frame, message = await read(receive, charge, MAX_BODY, 1, FRAME)
+                body = await self._message(frame, message, headers.get(b"grpc-encoding", b"identity"), charge)
                 verdict = await self._intake.take(body, OTLP, charge, DOOR)
         except Gone:
             self._intake.telemetry.refused(DOOR, "gone")
@@ -78,17 +78,17 @@ class GrpcDoor:
         await send(OK)
 
     @staticmethod
-    async def _message(frame: bytes, encoding: bytes, charge: Charge) -> bytes:
-        """Return the one message of a call, without its frame and inflated."""
+    async def _message(frame: bytes, message: bytes, encoding: bytes, charge: Charge) -> bytes:
+        """Return the one message of a call, inflated. frame: what stands before it."""
         if len(frame) < FRAME:
             raise Undecodable(f"{len(frame)} bytes, and a message begins with a frame of {FRAME}")
-        size = int.from_bytes(frame[1:FRAME], "big")
+        size = int.from_bytes(frame[1:], "big")
         if size > MAX_BODY:
             raise TooLarge(f"{size:,} bytes; a request may have {MAX_BODY:,}. Send smaller batches.")
-        if len(frame) != FRAME + size:
-            raise Undecodable(f"the frame says {size:,} bytes, and {len(frame) - FRAME:,} came")
+        if len(message) != size:
+            raise Undecodable(f"the frame says {size:,} bytes, and {len(message):,} came")
         if frame[0] == 0:
-            return frame[FRAME:]
+            return message
         if frame[0] != 1:
             raise Undecodable(f"flag {frame[0]}: a message is compressed (1) or not (0)")
         name = encoding.decode("latin-1").strip().lower()
@@ -96,13 +96,13 @@ class GrpcDoor:
             raise Undecodable("a compressed message, and no grpc-encoding says how")
         if name not in WINDOWS:
             raise Refused(answers.UNIMPLEMENTED, f"grpc-encoding {name[:40]} is not known; gzip is")
-        return await inflate(frame[FRAME:], WINDOWS.get(name, GZIP), charge, MAX_BODY, 1)
+        return await inflate(message, WINDOWS.get(name, GZIP), charge, MAX_BODY, 1)
 
     def _refused(self, error: Exception) -> Refused:
         """Return an answer for what went wrong, and count it."""
         if isinstance(error, Refused):
             self._intake.telemetry.refused(DOOR, "not_spans")
-            return error
+            return error.with_traceback(None)  # it would hold the body
         refusal = self._intake.refusal(error, DOOR)
         return Refused(answers.CODES[type(refusal)], str(refusal))
 

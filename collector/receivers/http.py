@@ -41,6 +41,11 @@ class Reply(Exception):
         self.http, self.message, self.code, self.more = http, message, code, more
 
 
+def misdirected(http: int, message: str, *more: tuple[bytes, bytes]) -> Reply:
+    """Return a refusal of what is no request for us; it ends the connection, which may have many more of them."""
+    return Reply(http, message, answers.INVALID_ARGUMENT, *more, CLOSE)
+
+
 class HttpDoor:
     """An ASGI application for one port."""
 
@@ -58,15 +63,15 @@ class HttpDoor:
             path = self._paths.get(scope["path"])
             if path is None:
                 known = " and ".join(self._paths)
-                raise Reply(404, f"nothing is at {quote(scope['path'])[:200]}; spans go to {known}")
+                raise misdirected(404, f"nothing is at {quote(scope['path'])[:200]}; spans go to {known}")
             if scope["method"] != "POST":
-                raise Reply(405, "spans are sent by POST", answers.INVALID_ARGUMENT, (b"allow", b"POST"))
+                raise misdirected(405, "spans are sent by POST", (b"allow", b"POST"))
             form = path.formats.get(headers.get(b"content-type", b"").partition(b";")[0].strip().lower())
             if form is None:
                 wanted = " or ".join(kind.decode() for kind in path.formats if kind)
-                raise Reply(415, f"the content type should be {wanted}")
+                raise misdirected(415, f"the content type should be {wanted}")
             with self._intake.admission.charge(None) as charge:
-                body = await read(receive, charge, form.max_body, form.weight)
+                _, body = await read(receive, charge, form.max_body, form.weight)
                 encoding = headers.get(b"content-encoding", b"identity").decode("latin-1").strip().lower()
                 if encoding != "identity":
                     window = WINDOWS.get(encoding)
