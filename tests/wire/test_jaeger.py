@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.wire.test_otlp_json import JSON
 from tracelens.errors import DecodeError
-from tracelens.spans import check
+from tracelens.spans import MARK, check
 from tracelens.wire import jaeger
 
 TRACE = "af7651916cd43dd8448eb211c80319c"  # a leading zero dropped, as some backends do
@@ -173,3 +173,11 @@ def test_whatever_a_document_is_it_is_read_or_refused(broken: Any) -> None:
     for document in (broken, {"data": broken}, {"spans": [span("1")], "processes": broken}):
         with contextlib.suppress(DecodeError):
             decode(document)
+
+
+def test_text_that_is_no_unicode_is_repaired_and_marked() -> None:
+    said = span("1") | {"operationName": "?", "tags": [tag("k", "?")], "process": {"serviceName": "?"}}
+    body = orjson.dumps({"data": [trace(said)]}).replace(b'"?"', b'"\\ud800"')
+    (found,) = jaeger.decode([body]).spans.iter_rows(named=True)
+    assert found["name"] == found["attr:k"] == "\ufffd" * 3
+    assert found["repairs"] & MARK["bad_utf8"]

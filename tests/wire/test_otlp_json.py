@@ -152,7 +152,6 @@ for _ in range(65):
         span(attributes=[{"key": "k", "value": {"bytesValue": 5}}]),
         span(attributes=[{"key": "k", "value": DEEP}]),
         span(kind="SPAN_KIND_NOBODY_KNOWS"),
-        span(name="\ud800 alone"),
         span(traceId="abc"),
         7,
         None,
@@ -168,11 +167,13 @@ def test_a_span_that_cannot_be_written_costs_itself(broken: Any) -> None:
     assert sum(found.rejected.values()) == 1
 
 
-def test_text_that_is_no_unicode_is_repaired() -> None:
-    body = (
-        json.dumps(document(span(name="caf?"), span(spanId="00000000000000aa"))).encode().replace(b"caf?", b"caf\xe9")
-    )
-    assert otlp_json.decode([body]).spans["name"][0] == "caf\ufffd"
+@pytest.mark.parametrize(("raw", "read"), [(b"caf\xe9", "caf\ufffd"), (b"\\ud800 alone", "\ufffd\ufffd\ufffd alone")])
+def test_text_that_is_no_unicode_is_repaired_and_marked(raw: bytes, read: str) -> None:
+    said = span(name="?n?", attributes=[{"key": "k", "value": {"stringValue": "?v?"}}])
+    body = json.dumps(document(said, span(spanId="00000000000000aa"))).encode()
+    spans = otlp_json.decode([body.replace(b"?n?", raw).replace(b"?v?", raw)]).spans
+    assert spans.row(0, named=True)["name"] == spans.row(0, named=True)["attr:k"] == read
+    assert spans["repairs"].to_list() == [MARK["bad_utf8"], 0]
 
 
 @pytest.mark.parametrize(

@@ -55,11 +55,23 @@ def fixed64(field: int, value: int) -> bytes:
     return SMALL[field << 3 | 1] + U64.pack(value & MASK) if value else b""
 
 
+def utf8(text: str) -> bytes:
+    """Return text as bytes; such as were no UTF-8 when they came are what they were, for the decoder to mark."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        pass
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return text.encode("utf-8", "surrogatepass")
+
+
 def text(field: int, value: Any) -> bytes:
     """Return a string field; what JSON has instead of a string is written as text."""
     if not value:
         return b""
-    return message(field, (value if isinstance(value, str) else str(value)).encode())
+    return message(field, utf8(value if isinstance(value, str) else str(value)))
 
 
 def get(json: Json, camel: str, snake: str) -> Any:
@@ -157,7 +169,7 @@ class Encoder:
             if inner is None:
                 continue
             if kind in ("stringValue", "string_value"):
-                return message(1, str(inner).encode())
+                return message(1, utf8(str(inner)))
             if kind in ("boolValue", "bool_value"):
                 return varint(2 << 3) + varint(int(inner is True or inner == "true"))
             if kind in ("intValue", "int_value"):

@@ -7,11 +7,11 @@ whichever way it came. Times are whole microseconds there.
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import orjson
 import polars as pl
 
 from tracelens.errors import DecodeError
@@ -84,7 +84,7 @@ def _trace(trace: Json, encoder: Encoder, followers: list[str]) -> Iterator[byte
         tags = _tags(listed(span.get("tags"), "tags"), encoder)
         process = str(span.get("processID", ""))
         if isinstance(span.get("process"), Mapping):
-            process = f"inline {orjson.dumps(span['process'], option=orjson.OPT_SORT_KEYS).decode()}"
+            process = f"inline {json.dumps(span['process'], sort_keys=True)}"
             inline[process] = span["process"]
         converted, follows = _span(span, tags, present)
         if follows:

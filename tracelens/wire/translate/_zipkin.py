@@ -28,7 +28,7 @@ from typing import Any
 
 import orjson
 
-from tracelens.wire._encode import UNREADABLE, message, number
+from tracelens.wire._encode import UNREADABLE, message, number, utf8
 
 Json = Mapping[str, Any]
 MICROSECOND = 1_000
@@ -84,18 +84,6 @@ def words(value: Any) -> str:
         return orjson.dumps(value).decode()
     except (TypeError, ValueError):  # nested deeper than it writes, or text that is no Unicode
         return f"a {type(value).__name__} that cannot be written"
-
-
-def utf8(text: str) -> bytes:
-    """Return text as bytes; such as were no UTF-8 when they came are what they were, for the decoder to mark."""
-    try:
-        return text.encode()
-    except UnicodeEncodeError:
-        pass
-    try:
-        return text.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:  # half of a surrogate pair
-        return text.encode("utf-8", "surrogatepass")
 
 
 def microseconds(value: Any) -> int | None:

@@ -30,7 +30,7 @@ def translate(body: bytes) -> bytes:
 
 
 def loaded(body: bytes) -> Any:
-    """Return the JSON of a body; text that is no Unicode costs no more than itself.
+    """Return the JSON of a body; text that is no Unicode is kept as it came, see `_encode.utf8`.
 
     Raises DecodeError, with the byte where JSON ends to be JSON.
     """
@@ -40,7 +40,7 @@ def loaded(body: bytes) -> Any:
     except orjson.JSONDecodeError as error:
         first = error
     try:
-        return json.loads(body.decode(errors="replace"))
+        return json.loads(body.decode(errors="surrogateescape"))
     except (ValueError, RecursionError):
         # orjson counts characters: what stands before it, encoded again, tells the bytes.
         byte = len(first.doc[: first.pos].encode(errors="replace")) if isinstance(first.doc, str) else first.pos
@@ -91,7 +91,5 @@ def _readable(owner: Any, encoder: Encoder) -> Json:
         except BROKEN:
             continue
         kept.append(pair)
-    texts = {
-        name: str(value).encode(errors="replace").decode() for name in ("name", "version") if (value := owner.get(name))
-    }
+    texts = {name: str(value) for name in ("name", "version") if (value := owner.get(name))}
     return {**texts, "attributes": kept}

@@ -154,5 +154,5 @@ def _annotation(body: bytes, end: int) -> dict[str, Any]:
 
 
 def _text(raw: bytes) -> str:
-    """Return text; bytes that are no UTF-8 are kept in it, see `_zipkin.utf8`."""
+    """Return text; bytes that are no UTF-8 are kept in it, see `_encode.utf8`."""
     return raw.decode("utf-8", "surrogateescape")
