@@ -12,7 +12,7 @@ from pathlib import Path
 from tests.clients.spans import difference, stored
 from tests.prove.outside import Lacking
 from tests.prove.rows import Row
-from tests.running import doors, eventually, up
+from tests.running import eventually, up
 from tracelens.ports import flag
 from tracelens.store import Store
 
@@ -36,7 +36,7 @@ def every_field(folder: Path, spans: int, *, languages: Iterable[str] = tuple(PR
         ]
         for language, protocol, packed in ways:
             way = f"{language} {protocol} {packed} {engine}"
-            options = doors("--grpc-engine", engine, flag("otlp_http"), "127.0.0.1:0")
+            options = ["--grpc-engine", engine, flag("otlp_http"), "127.0.0.1:0"]
             with up(folder / way.replace(" ", "-"), *options) as running:
                 words = [*commands[language], running.addresses[DOORS[protocol]], protocol, packed, str(spans)]
                 done = subprocess.run(words, capture_output=True, text=True, timeout=300, check=False)

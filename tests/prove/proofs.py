@@ -7,19 +7,35 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tests.prove import damage, disks, kills, power
+from tests.prove import clients, damage, disks, floods, fuzz, kills, overload, power
 from tests.prove.rows import Row
+
+Run = Callable[[Path, int], Row | list[Row]]
 
 
 @dataclass(frozen=True, slots=True)
 class Proof:
     """A proof, and its size: as `make prove` runs it, and as every test run does."""
 
-    run: Callable[[Path, int], Row]
+    long_run: Run
     long: int
     short: int
+    short_run: Run | None = None  # where a short one is not only fewer of the same
+
+    def run(self, folder: Path, times: int | None = None) -> list[Row]:
+        """Run it long, or so many times."""
+        return _listed(self.long_run(folder, self.long if times is None else times))
+
+    def run_short(self, folder: Path) -> list[Row]:
+        """Run it as every test run does."""
+        return _listed((self.short_run or self.long_run)(folder, self.short))
 
 
+def _listed(found: Row | list[Row]) -> list[Row]:
+    return [found] if isinstance(found, Row) else found
+
+
+ENGINES = ("asgi", "grpcio")
 PROOFS = {
     "kill-worker": Proof(partial(kills.random_instants, part="worker"), 100, 4),
     "kill-writer": Proof(partial(kills.random_instants, part="writer"), 100, 4),
@@ -34,4 +50,21 @@ PROOFS = {
     "sync-slow": Proof(disks.slow_syncs, 60, 6),
     "disk-full": Proof(disks.full, 5, 1),
     "store-away": Proof(disks.store_away, 60, 8),
+    "clients": Proof(clients.every_field, 10_000, 1_000, clients.python_only),
+    **{
+        f"fuzz-{kind}": Proof(partial(fuzz.decoder, kind=kind), 10_000_000, 20_000)
+        for kind in ("otlp-proto", *fuzz.TRANSLATE)
+    },
+    "fuzz-jaeger-json": Proof(partial(fuzz.decoder, kind="jaeger-json"), 1_000_000, 4_000),  # read from dumps only
+    **{f"fuzz-wire-{engine}": Proof(partial(fuzz.over_the_wire, engine=engine), 100_000, 3_000) for engine in ENGINES},
+    **{
+        f"floods-{engine}": Proof(partial(floods.long, engine=engine), 5, 1, partial(floods.short, engine=engine))
+        for engine in ENGINES
+    },
+    **{
+        f"overload-{engine}": Proof(
+            partial(overload.long, engine=engine), 120, 5, partial(overload.short, engine=engine)
+        )
+        for engine in ENGINES
+    },
 }
