@@ -47,7 +47,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--store", type=Path, help="folder of the store; DATA_DIR/store when not given")
     for name in PORTS:
         parser.add_argument(flag(name), default=usual(name), help="HOST:PORT, or off; :0 picks a free one")
-    parser.add_argument("--grpc-engine", choices=[*Engine], default=Engine.GRPCIO, help="what speaks gRPC")
+    parser.add_argument("--grpc-engine", choices=[*Engine], default=Engine.ASGI, help="what speaks gRPC")
     parser.add_argument("--workers", type=int, default=1, help="ingest processes")
     parser.add_argument("--config", type=Path, help="TOML: [redact] and [limits] of what is stored")
     parser.add_argument("--telemetry", help="HOST:PORT of an OTLP/gRPC collector for our own metrics")
@@ -80,7 +80,7 @@ def _supervisor(options: argparse.Namespace) -> int:
 
 def _worker(options: argparse.Namespace) -> int:
     end_with_parent(signal.SIGKILL)
-    from collector import telemetry
+    from collector import memory, telemetry
     from collector.worker import serve
     from tracelens.wire import _scan
 
@@ -93,7 +93,8 @@ def _worker(options: argparse.Namespace) -> int:
     # The thread that writes the log waits for the interpreter some times a request: 5 ms each would be long.
     sys.setswitchinterval(0.0005)
     sys.stdin.readline()  # the supervisor's word that the writer has told the numbers
-    asyncio.run(serve(options.data_dir, options.number, options.doors, counters))
+    budget = memory.budget(options.workers)
+    asyncio.run(serve(options.data_dir, options.number, options.doors, counters, budget))
     return 0
 
 

@@ -18,6 +18,8 @@ BUDGET_BYTES = 192 << 20  # three requests of the largest size
 RESERVE_BYTES = 16 << 20
 SMALL_BYTES = 1 << 20
 MAX_WAIT_SECONDS = 2.0
+# Requests that wait. The first 64 KiB of each are here already, and charged to nobody.
+MAX_WAITING = 512
 
 
 class Overloaded(Exception):
@@ -32,6 +34,7 @@ class Admission:
         self._reserve = RESERVE_BYTES
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
         self._closed = ""
+        self.pressed = False  # somebody waited, and less than half is free again
 
     @property
     def in_hand(self) -> int:
@@ -75,6 +78,9 @@ class Admission:
 
     async def wait(self, size: int, seconds: float) -> None:
         """Charge bytes as soon as there is room. Raises Overloaded."""
+        self.pressed = True
+        if len(self._waiting) >= MAX_WAITING:
+            raise Overloaded(self._closed or f"{MAX_WAITING} requests wait already")
         room = asyncio.get_running_loop().create_future()
         entry = (size, room)
         self._waiting.append(entry)
@@ -97,6 +103,8 @@ class Admission:
         self._free += size
         if self._waiting:
             self._serve()
+        elif self.pressed and self._free > self._budget // 2:
+            self.pressed = False
 
     def _serve(self) -> None:
         """Let in whom there is room for."""
@@ -136,9 +144,15 @@ class Charge:
         if self._borrowed:
             self._admission.give_back(self._borrowed)
 
-    async def hold(self, size: int) -> None:
-        """Hold `size` bytes in all; less than is held already changes nothing. Raises Overloaded."""
+    async def hold(self, size: int, announced: int = 0) -> None:
+        """Hold `size` bytes in all; less than is held already changes nothing. Raises Overloaded.
+
+        announced: what the whole will need. While others wait it is held at once: many that each have room for a
+        part would all wait for the rest.
+        """
         admission = self._admission
+        if announced > size and admission.pressed:
+            size = announced
         more = admission.fit(size) - self._held - self._borrowed
         if more <= 0:
             return

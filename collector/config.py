@@ -63,7 +63,7 @@ class Config:
     store: Path
     doors: dict[str, Address]  # by name, those that are on
     workers: int = 1
-    engine: Engine = Engine.GRPCIO
+    engine: Engine = Engine.ASGI
     insecure: bool = False
     telemetry: Address | None = None  # an OTLP/gRPC collector for our own metrics
     settings: Path | None = None  # TOML: what is redacted and limited

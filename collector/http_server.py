@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 import uvicorn
@@ -29,9 +29,12 @@ EVENTS = 24  # of one connection, before others have their turn
 # zttp ends a connection at 4,096 streams with an error. Before that the peer is asked to open another, and what
 # it has begun is finished. Source: RFC 9113, 6.8.
 STREAMS = 3_000
+# Streams at once: of all connections together about so many, of one at most and at least. What a peer does not begin
+# yet waits with it and costs us nothing; what it begins has a window of 64 KiB before we have read its headers.
+AT_ONCE, MOST, LEAST = 128, 64, 4
 LINGER_SECONDS = 30.0  # for a connection that was asked to end
 CANCEL = 8  # the error code of a stream that is no longer needed
-RESETS = 500  # streams a peer may take back on one connection beyond those that it lets finish
+RESETS = 150  # the same of streams that a peer takes back, as when it gives up waiting; zttp ends it at 257
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 
@@ -61,7 +64,7 @@ class HttpServer:
         """Take connections."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
-            lambda: _Opening(self._config, self._state), sock=self._listening, backlog=ACCEPTED
+            lambda: _Opening(self._config, self._state, self._at_once), sock=self._listening, backlog=ACCEPTED
         )
         self._listening.listen(BACKLOG)  # asyncio means by it how many it accepts at once, too
         self._sweeper = loop.create_task(self._sweep())
@@ -78,6 +81,13 @@ class HttpServer:
             await asyncio.wait(self._state.tasks, timeout=seconds)
         for connection in list(self._state.connections):
             connection.transport.close()
+
+    def _at_once(self) -> int:
+        """Return how many streams the newest connection may have at once.
+
+        Only at its begin: gRPC's clients in C give up calls that no longer fit under a limit that was lowered.
+        """
+        return max(min(AT_ONCE // max(len(self._state.connections), 1), MOST), LEAST)
 
     async def _sweep(self) -> None:
         """End what was begun and does not go on: heads of requests, bodies, and answers that nobody reads."""
@@ -123,8 +133,8 @@ class _Gathered:
 class _Opening(asyncio.Protocol):
     """A connection whose first bytes tell HTTP/1.1 from HTTP/2."""
 
-    def __init__(self, config: uvicorn.Config, state: ServerState) -> None:
-        self._config, self._state = config, state
+    def __init__(self, config: uvicorn.Config, state: ServerState, at_once: Callable[[], int]) -> None:
+        self._config, self._state, self._at_once = config, state, at_once
         self._begin = b""
         self.waiting_since = time.monotonic()
 
@@ -148,8 +158,12 @@ class _Opening(asyncio.Protocol):
         if len(self._begin) < len(PREFACE) and PREFACE.startswith(self._begin):
             return
         self._state.connections.discard(self)
-        kind = _Http2 if self._begin.startswith(PREFACE) else _Http1
-        protocol = kind(self._config, self._state, {})
+        protocol: _Http1 | _Http2
+        if self._begin.startswith(PREFACE):
+            protocol = _Http2(self._config, self._state, {})
+            protocol.at_once = self._at_once()
+        else:
+            protocol = _Http1(self._config, self._state, {})
         protocol.waiting_since = self.waiting_since
         self.transport.set_protocol(protocol)
         protocol.connection_made(self.transport)
@@ -208,6 +222,8 @@ class _Http2(ZttpH2Protocol):
 
     waiting_since = 0.0  # since when it is open without a first request
     _more = False  # of what came, something is left for the next turn
+    at_once = MOST
+    _greeted = False
     _seen = 0
     _resets = 0
     _ending = False
@@ -246,6 +262,15 @@ class _Http2(ZttpH2Protocol):
         if not self._more:
             super().resume_reading_if_idle()
 
+    def flush(self) -> None:
+        data = self.conn.data_to_send()
+        if not self._greeted:
+            # zttp says 128, and has no word for another number.
+            self._greeted = True
+            data = data.replace(_most(128), _most(self.at_once), 1)
+        if data:
+            self.transport.write(data)
+
     def handle_request(self, event: zttp.Request) -> None:
         self.waiting_since = 0.0
         self._seen += 1
@@ -260,16 +285,10 @@ class _Http2(ZttpH2Protocol):
             self._ask_to_end()
 
     def handle_rst_stream(self, event: zttp.RstStream) -> None:
-        if event.stream_id in self.cycles:
-            self._resets += 1
+        self._resets += 1
         super().handle_rst_stream(event)
-        if self._resets > RESETS:
-            self.shutdown()
-            self.transport.close()
-
-    def on_response_complete(self, stream_id: int) -> None:
-        self._resets = max(self._resets - 1, 0)
-        super().on_response_complete(stream_id)
+        if self._resets == RESETS:
+            self._ask_to_end()
 
     def on_stream_closed(self) -> None:
         super().on_stream_closed()
@@ -278,6 +297,8 @@ class _Http2(ZttpH2Protocol):
             self._last = self.loop.call_later(1.0, self._end)
 
     def _ask_to_end(self) -> None:
+        if self._ending:
+            return
         self._ending = True
         self.conn.close(0, 0x7FFFFFFF)  # GOAWAY without an error and without a last stream
         self.flush()
@@ -286,6 +307,11 @@ class _Http2(ZttpH2Protocol):
     def _end(self) -> None:
         if not self.transport.is_closing():
             self.shutdown()
+
+
+def _most(streams: int) -> bytes:
+    """Return the setting of how many streams a peer may have at once. Source: RFC 9113, 6.5."""
+    return b"\0\3" + streams.to_bytes(4, "big")
 
 
 class _Reset:

@@ -130,7 +130,7 @@ def _parts(
     workers = [
         Part(
             f"worker {n}",
-            ("worker", *common, "--number", str(n), "--doors", doors),
+            ("worker", *common, "--number", str(n), "--workers", str(config.workers), "--doors", doors),
             sockets=inherited,
             on_death=bury,
             environment=KEEP_MEMORY | {"MALLOC_TRIM_THRESHOLD_": str(64 << 20)},  # more than a burst's is given back

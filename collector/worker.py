@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from collector import backlog
-from collector.admission import Admission
+from collector.admission import BUDGET_BYTES, Admission
 from collector.config import Address
 from collector.data_dir import DataDir
 from collector.group_commit import GroupCommit
@@ -29,15 +29,18 @@ DRAIN_SECONDS = 10.0  # for requests in hand; new ones are told to go elsewhere 
 READY = "ready"
 
 
-async def serve(data_dir: Path, worker: int, doors: dict[str, str | int], telemetry: Telemetry) -> None:
+async def serve(
+    data_dir: Path, worker: int, doors: dict[str, str | int], telemetry: Telemetry, budget: int = BUDGET_BYTES
+) -> None:
     """Take requests until SIGTERM; then answer those in hand and seal the log.
 
     doors: by name, the descriptor of a socket that the supervisor listens on,
-    or an address it holds, where grpcio binds beside it. Raises StartError when one cannot be bound.
+    or an address it holds, where grpcio binds beside it. budget: of bytes in hand.
+    Raises StartError when an address cannot be bound.
     """
     folder = DataDir(data_dir)
     log = GroupCommit(folder.wal, worker, folder.next_number(worker), telemetry.synced)
-    intake = Intake(log, Admission(), telemetry)
+    intake = Intake(log, Admission(budget), telemetry)
     guard = asyncio.create_task(backlog.guard(folder.wal, intake.admission, telemetry))
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

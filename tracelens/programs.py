@@ -62,7 +62,7 @@ class Options:
     doors: dict[str, str] = field(default_factory=dict)  # of PORTS, HOST:PORT or off
     dashboard: str = OFF
     workers: int = 1
-    engine: str = "grpcio"
+    engine: str = "asgi"
     config: Path | None = None
     telemetry: str | None = None
     log_format: str = "text"

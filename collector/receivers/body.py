@@ -34,10 +34,12 @@ class Gone(Exception):
     """The sender went away before its body was complete."""
 
 
-async def read(receive: Receive, charge: Charge, limit: int, weight: int, head: int = 0) -> tuple[bytes, bytes]:
+async def read(
+    receive: Receive, charge: Charge, limit: int, weight: int, *, head: int = 0, announced: bytes = b"0"
+) -> tuple[bytes, bytes]:
     """Return the first `head` bytes of a body, and the rest of it, as sent. Raises TooLarge, Gone and Overloaded.
 
-    limit: of the rest.
+    limit: of the rest. announced: its size, as a header says; where there is a head, that says it.
     """
     message = await receive()
     if message["type"] == "http.disconnect":
@@ -46,10 +48,12 @@ async def read(receive: Receive, charge: Charge, limit: int, weight: int, head: 
     if not message.get("more_body"):
         return body[:head], body[head:]
     begin, parts, size = body[:head], [body[head:]], len(body)
+    whole = int.from_bytes(begin[1:], "big") if head else int(announced) if announced.isdigit() else 0
+    whole = min(whole, limit)
     while message.get("more_body"):
         if size > limit + head:
             raise TooLarge(f"more than {limit:,} bytes. Send smaller batches.", unread=True)
-        await charge.hold(size * weight)
+        await charge.hold(size * weight, whole * weight)
         message = await receive()
         if message["type"] == "http.disconnect":
             raise Gone

@@ -60,7 +60,7 @@ class GrpcDoor:
             if scope["path"] != EXPORT:
                 raise Refused(answers.UNIMPLEMENTED, f"no such method: {scope['path'][:200]}")
             with self._intake.admission.charge(remaining(headers.get(b"grpc-timeout"))) as charge:
-                frame, message = await read(receive, charge, MAX_BODY, 1, FRAME)
+                frame, message = await read(receive, charge, MAX_BODY, 1, head=FRAME)
                 body = await self._message(frame, message, headers.get(b"grpc-encoding", b"identity"), charge)
                 verdict = await self._intake.take(body, OTLP, charge, DOOR)
         except Gone:

@@ -71,7 +71,8 @@ class HttpDoor:
                 wanted = " or ".join(kind.decode() for kind in path.formats if kind)
                 raise misdirected(415, f"the content type should be {wanted}")
             with self._intake.admission.charge(None) as charge:
-                _, body = await read(receive, charge, form.max_body, form.weight)
+                announced = headers.get(b"content-length", b"")
+                _, body = await read(receive, charge, form.max_body, form.weight, announced=announced)
                 encoding = headers.get(b"content-encoding", b"identity").decode("latin-1").strip().lower()
                 if encoding != "identity":
                     window = WINDOWS.get(encoding)

@@ -20,7 +20,8 @@ from tracelens.wal import MAX_BODY
 SERVICE = "opentelemetry.proto.collector.trace.v1.TraceService"
 DOOR = "otlp_grpc"
 OPTIONS = (
-    ("grpc.max_concurrent_streams", 100),  # makes a rapid reset of streams harmless
+    ("grpc.max_concurrent_streams", 32),  # makes a rapid reset of streams harmless
+    ("grpc.http2.bdp_probe", 0),  # else a stream's window grows, and what fills it is charged to nobody
     ("grpc.so_reuseport", 1),  # our workers share a port that the supervisor holds against strangers
 )
 # One MiB more than we take, so that the refusal is ours to word.
