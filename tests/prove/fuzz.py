@@ -211,10 +211,10 @@ def over_the_wire(folder: Path, count: int, *, engine: str = "asgi") -> Row:
             ways.append(_by_grpc(channel))
             sources = [changed(corpus(kind), chance) for kind in (*kinds, "otlp-proto")]
             while sum(words.values()) < count:
-                for way, source in zip(ways, sources, strict=True):
+                for way, source, kind in zip(ways, sources, (*kinds, "otlp-proto"), strict=True):
                     body = next(source)
-                    if body not in seen:  # sent again it would be counted once
-                        seen.add(body)
+                    if (taken := _taken(kind, body)) not in seen:  # sent again it would be counted once
+                        seen.add(taken)
                         words[word := way(body)] += 1
                         broken += [f"answered {word}: {body.hex()}"] * (word not in WORDS)
         accepted = _accepted(running.addresses["api"])
@@ -232,6 +232,18 @@ def over_the_wire(folder: Path, count: int, *, engine: str = "asgi") -> Row:
         broken=tuple(broken[:5]),
         told=f"answers {dict(words)}; {accepted:,} spans accepted, {stored:,} stored",
     )
+
+
+def _taken(kind: str, body: bytes) -> bytes:
+    """Return what becomes of a body that is taken; of one that is not, the body."""
+    try:
+        body = TRANSLATE[kind](body) if kind in TRANSLATE else body
+    except DecodeError:
+        return body
+    if validate(body).error_byte < 0:
+        return body
+    saved = salvage(body)
+    return saved[0] if saved else body
 
 
 def _by_http(address: str, path: str, kind: str) -> Callable[[bytes], str]:

@@ -61,10 +61,6 @@ PROOFS = {
         f"floods-{engine}": Proof(partial(floods.long, engine=engine), 5, 1, partial(floods.short, engine=engine))
         for engine in ENGINES
     },
-    **{
-        f"overload-{engine}": Proof(
-            partial(overload.long, engine=engine), 120, 5, partial(overload.short, engine=engine)
-        )
-        for engine in ENGINES
-    },
+    # Not of grpcio, which reads whole messages before they can be held up: see docs/decisions.md.
+    "overload": Proof(partial(overload.long, engine="asgi"), 120, 5, partial(overload.short, engine="asgi")),
 }
