@@ -43,7 +43,6 @@ CALLS = pl.Schema(
 )
 
 LAYERS = ("app", "ingress_proxy", "egress_proxy", "network_queueing", "client")  # by _fold's codes
-ENVOY_SCOPE = "envoy"
 GRPC_OK = ("0", "OK", "Ok", "ok")
 
 
@@ -95,7 +94,7 @@ def _facts(spans: pl.DataFrame) -> pl.DataFrame:
     node = attribute(columns, semconv.ENVOY_NODE_ID)
     cluster = attribute(columns, semconv.ENVOY_CLUSTER)
     kind = pl.col("kind")
-    proxy = (pl.col("scope_name") == ENVOY_SCOPE).fill_null(value=False) | (
+    proxy = (pl.col("scope_name") == semconv.ENVOY_SCOPE).fill_null(value=False) | (
         attribute(columns, semconv.ENVOY_COMPONENT) == "proxy"
     ).fill_null(value=False)
     attempt = proxy & pl.col("name").str.contains("^router .* egress$")

@@ -31,7 +31,6 @@ R = TypeVar("R")
 T = TypeVar("T", bound=np.generic)
 
 MAX_SKEW_NANO = 1_000_000_000  # clocks of one mesh differ by less; beyond it the times mean something else
-PROXY_SCOPE = "envoy"
 THREADS_FROM = 200_000  # spans; below this, starting threads costs more than they save
 SKEW_BITS = np.array([TRACE_MARK[m] for m in ("skew_shifted", "skew_aligned", "skew_capped", "skew_moved")], np.int32)
 CLIP_BITS = np.array([TRACE_MARK[m] for m in ("clip_before", "clip_after", "outside")], np.int32)
@@ -300,7 +299,7 @@ def _crossing(spans: pl.DataFrame, parent: I64) -> I8:
         level=pl.coalesce(*(pl.when(e.is_not_null()).then(i) for i, e in enumerate(told))).fill_null(-1).cast(pl.Int8),
         host=pl.coalesce(told),
         pod=attribute(columns, semconv.K8S_POD, "res"),
-        proxy=(pl.col("scope_name") == PROXY_SCOPE).fill_null(value=False)
+        proxy=(pl.col("scope_name") == semconv.ENVOY_SCOPE).fill_null(value=False)
         | (attribute(columns, semconv.ENVOY_COMPONENT) == "proxy").fill_null(value=False),
     )
     level = _ints(hosts["level"], np.int8)

@@ -30,6 +30,7 @@ ISTIO_CANONICAL_SERVICE: Final[Names] = ("istio.canonical_service",)
 ISTIO_NAMESPACE: Final[Names] = ("istio.namespace",)
 
 # -- what Envoy writes on its spans, always as strings
+ENVOY_SCOPE: Final = "envoy"  # the instrumentation scope of its spans
 ENVOY_NODE_ID: Final[Names] = ("node_id",)
 ENVOY_CLUSTER: Final[Names] = ("upstream_cluster.name", "upstream_cluster")
 ENVOY_RESPONSE_FLAGS: Final[Names] = ("response_flags",)

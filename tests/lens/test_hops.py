@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -53,3 +55,42 @@ def test_without_gateways_their_callees_are_called_from_outside(lens: Lens) -> N
     assert "gateway" not in {*joined["callee"], *joined["caller"]}
     outside = joined.filter(pl.col("caller").is_null()).select("callee", "calls").rows()
     assert outside == shown.filter(caller="gateway").select("callee", "calls").rows()
+
+
+def test_phases_that_a_proxy_tells_by_events_are_read(tmp_path: Path) -> None:
+    def proxy(workload: str, cluster: str, start: int, end: int, events: dict[str, int]) -> dict[str, Any]:
+        return {
+            "resource": {"attributes": [text("service.name", workload)]},
+            "scopeSpans": [
+                {
+                    "scope": {"name": "envoy"},
+                    "spans": [
+                        {
+                            "traceId": "0" * 31 + "1",
+                            "spanId": f"{start:016x}",
+                            "parentSpanId": "" if start == 1_000 else f"{1_000:016x}",
+                            "name": "get",
+                            "kind": 3 if start == 1_000 else 2,
+                            "startTimeUnixNano": start,
+                            "endTimeUnixNano": end,
+                            "attributes": [text("upstream_cluster", cluster)],
+                            "events": [{"name": name, "timeUnixNano": at} for name, at in events.items()],
+                        }
+                    ],
+                }
+            ],
+        }
+
+    told = {"first_upstream_tx_byte_sent": 1_200, "last_upstream_rx_byte_received": 1_900}
+    spans = [
+        proxy("web", "outbound|80||cat.shop.svc.cluster.local", 1_000, 2_000, told),
+        proxy("cat", "inbound|80||", 1_300, 1_800, {}),
+    ]
+    dump = tmp_path / "dump.json"
+    dump.write_text(json.dumps({"resourceSpans": spans}))
+    (row,) = Lens.open(str(dump)).hops(Question(where=("service=cat",))).rows.to_dicts()
+    assert (row["level"], row["egress_proxy_p50_nano"], row["network_queueing_p50_nano"]) == ("L2", 300, 200)
+
+
+def text(key: str, value: str) -> dict[str, Any]:
+    return {"key": key, "value": {"stringValue": value}}

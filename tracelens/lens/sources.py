@@ -15,7 +15,7 @@ from typing import Protocol
 
 import polars as pl
 
-from tracelens import dumps
+from tracelens import dumps, semconv
 from tracelens.names import is_wanted, wanted_columns
 from tracelens.spans import SPANS, concat, is_attribute
 from tracelens.store import Store, is_store
@@ -23,7 +23,8 @@ from tracelens.store import Store, is_store
 # A call's own spans start within it and its callers began before it: spans up
 # to a minute outside the window complete the traces at its edges.
 MARGIN_NANO = 60_000_000_000
-HEAVY = ("events", "links", "overflow", "status_message", "trace_state", "scope_version")
+# Columns that no answer about a window looks at; of events those of proxies, which tell their phases, are read.
+HEAVY = ("links", "overflow", "status_message", "trace_state", "scope_version")
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,9 +164,10 @@ def _is_needed(name: str, keys: Collection[str]) -> bool:
 
 
 def _complete(spans: pl.LazyFrame) -> pl.DataFrame:
-    """Return spans in the whole schema; a heavy column that was not read is null."""
+    """Return spans in the whole schema; a heavy column that was not read is null, and so are events of apps."""
     left_out = {name: pl.lit(None, SPANS[name]) for name in HEAVY}
-    return spans.with_columns(**left_out).collect()
+    of_proxies = pl.when(pl.col("scope_name") == semconv.ENVOY_SCOPE).then("events")
+    return spans.with_columns(events=of_proxies, **left_out).collect()
 
 
 def _in_margin(start_nano: int | None, end_nano: int | None) -> pl.Expr:
