@@ -118,10 +118,15 @@ def test_layers_say_whose_time_it_is() -> None:
         "ingress_proxy",
         "app",
         "client",
-        "egress_proxy",
+        "network_queueing",  # with what the proxy itself took: nothing tells them apart
         "ingress_proxy",
         "app",
     ]
+
+
+def test_an_attempt_tells_the_proxy_that_sends_from_the_network() -> None:
+    spans = frame([proxy(1, None, "web", "outbound"), attempt(2, 1, "web"), proxy(3, 2, "catalog", "inbound")])
+    assert folded(spans).layer.to_list() == ["egress_proxy", "network_queueing", "app"]
 
 
 def test_without_a_span_of_the_app_the_inbound_proxys_time_is_the_workloads() -> None:

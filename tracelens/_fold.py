@@ -82,13 +82,16 @@ def _layer(i: int, role: Small, direction: Small, workload: Codes, children: Int
     """Return the layer that time booked to span i belongs to, by what stands below it."""
     served_by_app = False
     to_other = False
+    tried = False
     for k in range(first, last):
         c = children[k]
         served_by_app |= role[c] == APP_SERVER
         to_other |= role[c] == APP_SERVER and workload[c] != workload[i]
+        tried |= role[c] == ATTEMPT
     if role[i] == PROXY:
         if direction[i] == OUTBOUND:
-            return LAYER_EGRESS
+            # Without a span of the attempt, proxy, network and queues cannot be told apart, and the proxy is the least.
+            return LAYER_EGRESS if tried else LAYER_NETWORK
         # Without a span of the app, proxy and app cannot be told apart: it is the workload's time.
         return LAYER_INGRESS if served_by_app or direction[i] == GATEWAY else LAYER_APP
     if role[i] == ATTEMPT:
