@@ -147,6 +147,7 @@ class Waterfall {
     for (let at = first; at < last; at += 1) this.row(pen, look, this.rows[at], RULER + at * ROW - top);
     pen.restore();
     this.map(look);
+    this.root.dataset.inSight = last - first;
     return this.rows.length;
   }
 
