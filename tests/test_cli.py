@@ -37,6 +37,7 @@ KEYS = {
           for part in ("mean", "p50", "p90", "p99")),
     },
     ("edges",): {"caller", "callee", "calls", "errors", "p50_nano", "p90_nano", "p99_nano"},
+    ("findings",): {"kind", "service", "route", "traces", "cost_nano", "evidence", "exemplar_trace_id"},
     ("edges", "--gateways", "off"): {"caller", "callee", "calls", "errors", "p50_nano", "p90_nano", "p99_nano"},
     ("traces", "--slowest", "3"): {
         "trace_id", "service", "route", "start_unix_nano", "duration_nano", "spans", "services", "errors", "complete",

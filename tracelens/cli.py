@@ -223,6 +223,26 @@ def edges(
     _write(answer, output, text.EDGES, limit, empty="no calls in this window.")
 
 
+@app.command(epilog="Example: tracelens findings samples/dumps/shop.otlp.jsonl.gz --where service=cart")
+def findings(
+    source: SourceArgument,
+    output: FormatOption = Format.TEXT,
+    since: SinceOption = None,
+    start: StartOption = None,
+    end: EndOption = None,
+    where: WhereOption = None,
+    limit: LimitOption = None,
+    strict: StrictOption = False,
+    input_format: InputOption = None,
+) -> None:
+    """What is wrong in known ways: retries, N+1, serial calls, timeouts, heavy sidecars, broken propagation."""
+    lens = _lens(source, input_format, strict=strict)
+    answer = lens.findings(_question(lens, since, start, end, where))
+    from tracelens.report import text
+
+    _write(answer, output, text.FINDINGS, limit, empty="nothing found in this window.")
+
+
 @app.command(name="import", epilog="Example: tracelens import spans.jsonl.gz --store tracelens-data/store")
 def import_dump(
     dump: Annotated[str, typer.Argument(metavar="DUMP", help="A dump: file, folder, glob, or - for stdin.")],

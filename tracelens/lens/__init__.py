@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 
 from tracelens.lens import edges as _edges
+from tracelens.lens import findings as _findings
 from tracelens.lens import hops as _hops
 from tracelens.lens import paths as _paths
 from tracelens.lens import route as _route
@@ -131,6 +132,10 @@ class Lens:
     def edges(self, question: Question, *, gateways: bool = True) -> Answer:
         """Who calls whom. gateways: show gateways and waypoints, or join what is on their two sides."""
         return _edges.edges(self._memory.get(self.source, question), question, gateways=gateways)
+
+    def findings(self, question: Question) -> Answer:
+        """What is wrong in known ways, and what it costs."""
+        return _findings.findings(self._memory.get(self.source, question), question)
 
     def traces(self, question: Question, slowest: int | None = None, limit: int = 100) -> Answer:
         """Traces that have a matching call."""

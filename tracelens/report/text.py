@@ -102,9 +102,18 @@ EDGES: Sequence[Column] = (
     ("p90_nano", "p90", duration),
     ("p99_nano", "p99", duration),
 )
+FINDINGS: Sequence[Column] = (
+    ("kind", "finding", lambda kind: kind.replace("_", " ")),
+    ("service", "service", plain),
+    ("route", "route", plain),
+    ("traces", "traces", count),
+    ("cost_nano", "cost", duration),
+    ("evidence", "evidence", plain),
+    ("exemplar_trace_id", "trace", hexadecimal),
+)
 LEFT = {
     "service", "route", "label", "layer", "operation", "trace_id", "exemplar_trace_id", "start_unix_nano", "span",
-    "caller", "callee", "level",
+    "caller", "callee", "level", "kind", "evidence",
 }  # fmt: skip
 
 
