@@ -1,33 +1,11 @@
-"""Settings: the configuration file of a collector, TOML.
-
-Owns reading it. What its tables mean is said where they are used.
-"""
+"""Settings: what the configuration file tells a collector."""
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from tracelens.errors import UsageError
 from tracelens.redact import Rules
-
-TABLES = ("redact", "limits")
-
-
-def read(path: Path) -> Mapping[str, Any]:
-    """Return the tables of a file. Raises UsageError."""
-    try:
-        found = tomllib.loads(path.read_text())
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}. Is the path of --config right?") from None
-    except ValueError as error:
-        raise UsageError(f"{path} is no TOML: {error}.") from None
-    unknown = sorted(set(found) - set(TABLES))
-    if unknown:
-        raise UsageError(f"{path}: no table is called {unknown[0]!r}; there are {', '.join(TABLES)}.")
-    return found
+from tracelens.taught import read
 
 
 def rules(path: Path | None) -> Rules:

@@ -52,7 +52,7 @@ def test_paths_of_urls(url: str, path: str | None) -> None:
 def operation(name: str, **attributes: Any) -> str:
     row = {f"attr:{key.replace('__', '.')}": value for key, value in attributes.items()}
     spans = frame([{"name": name, "kind": 2, **row}])
-    found: str = names.operations(spans).item()
+    found: str = names.operations(spans)["operation"].item()
     return found
 
 
@@ -69,7 +69,7 @@ def test_newer_names_of_attributes_win() -> None:
         "attr:http.url": "http://x/old",
     }
     spans = frame([{"name": "HTTP PUT", **row}])
-    assert names.operations(spans).item() == "PUT /new"
+    assert names.operations(spans)["operation"].item() == "PUT /new"
 
 
 def test_grpc_methods_are_routes() -> None:

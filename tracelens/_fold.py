@@ -24,6 +24,14 @@ Small = npt.NDArray[np.int8]
 
 
 @kernel
+def nearest_proxy(parent: Ints, role: Small, above: Ints) -> None:
+    """Fill `above`: the row of the nearest proxy's span above each span in its trace, -1 without one."""
+    for i in range(len(parent)):
+        p = parent[i]
+        above[i] = -1 if p < 0 else p if role[p] == PROXY else above[p]
+
+
+@kernel
 def fold(
     parent: Ints,
     child_offsets: Ints,
@@ -47,14 +55,12 @@ def fold(
     call: the row of the entry span of the call that each span works for, -1 for none.
     """
     n = len(parent)
-    nearest = np.full(n, -1, np.int64)  # nearest proxy above, in this trace
+    nearest = np.empty(n, np.int64)
+    nearest_proxy(parent, role, nearest)
     for i in range(n):
         p = parent[i]
         call[i] = call[p] if p >= 0 else -1
-        above = -1
-        if p >= 0:
-            above = p if role[p] == PROXY else nearest[p]
-        nearest[i] = above
+        above = nearest[i]
         entry = False
         if role[i] == PROXY:
             d = hint[i]

@@ -19,10 +19,12 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from tracelens import _fold, names, semconv
+from tracelens import _direction, _fold, names, semconv
 from tracelens.forest import Forest
-from tracelens.names import MAX_OPERATIONS, OTHER, codes, has_flag
+from tracelens.names import MAX_OPERATIONS, NOTHING, OTHER, codes, has_flag
+from tracelens.sampling import Sampling, sampling
 from tracelens.spans import CLIENT, CONSUMER, PRODUCER, SERVER, STATUS_ERROR, UNSPECIFIED, attribute, whole
+from tracelens.taught import Taught
 
 CALLS = pl.Schema(
     {
@@ -39,6 +41,9 @@ CALLS = pl.Schema(
         "censored": pl.Boolean,  # the client went away (DC, DR): how long it would have taken is unknown
         "timed_out": pl.Boolean,  # ended by a limit: the caller waited this long
         "is_root": pl.Boolean,  # the first call of its trace
+        # Told a second time: by the app, in a trace of its own, where its proxy told it before the context was dropped.
+        "echo": pl.Boolean,
+        "weight": pl.Float64,  # requests it stands for: 1 / sampling rate
     }
 )
 
@@ -53,23 +58,28 @@ class Calls:
     table: pl.DataFrame  # CALLS, by trace, then start
     service: pl.Series  # workload of each span
     operation: pl.Series  # of each span; an entry span's is its call's route
+    rule: pl.Series  # what named it: names.RULES
     layer: pl.Series  # LAYERS, of each span
     call: npt.NDArray[np.int64]  # row of the entry span each span works for; -1 for none
     role: npt.NDArray[np.int8]  # what made each span: _fold's codes
     direction: npt.NDArray[np.int8]  # which way a proxy carried each request: _fold's codes
     outcome: pl.DataFrame  # error, censored and timed_out of each span by itself
+    sampling: Sampling  # of each trace
 
 
-def calls(forest: Forest) -> Calls:
-    """Return the calls of a forest.
+def calls(forest: Forest, taught: Taught = NOTHING) -> Calls:
+    """Return the calls of a forest. taught: what the mesh's owner says of routes and sampling.
 
     Every trace has at least one: where no span is an entry, the primary root is.
     """
-    facts = _facts(forest.spans)
+    facts = _of_their_proxy(forest, _facts(forest.spans, taught))
     folded = _fold_spans(forest, facts)
-    operation = _route_of_app(facts, folded)
+    operation, rule = _route_of_app(facts, folded)
+    sampled = sampling(forest, facts["workload"], taught)
     return Calls(
-        table=_table(forest, facts, folded, operation),
+        table=_table(forest, facts, folded, operation, sampled),
+        rule=rule,
+        sampling=sampled,
         service=facts["workload"],
         operation=operation,
         layer=pl.Series("layer", LAYERS, pl.String).gather(pl.Series(folded.layer, dtype=pl.UInt32)),
@@ -88,7 +98,7 @@ class _Folded:
     layer: npt.NDArray[np.int8]
 
 
-def _facts(spans: pl.DataFrame) -> pl.DataFrame:
+def _facts(spans: pl.DataFrame, taught: Taught) -> pl.DataFrame:
     """Return what each span tells by itself, one row a span."""
     columns = spans.columns
     node = attribute(columns, semconv.ENVOY_NODE_ID)
@@ -97,7 +107,11 @@ def _facts(spans: pl.DataFrame) -> pl.DataFrame:
     proxy = (pl.col("scope_name") == semconv.ENVOY_SCOPE).fill_null(value=False) | (
         attribute(columns, semconv.ENVOY_COMPONENT) == "proxy"
     ).fill_null(value=False)
-    attempt = proxy & pl.col("name").str.contains("^router .* egress$")
+    # Envoy's upstream spans have neither node id nor request id, and the name that `upstream_operation` gives them.
+    unnamed = node.is_null() & attribute(columns, semconv.ENVOY_REQUEST_ID).is_null() & (kind == CLIENT)
+    reaching = unnamed & attribute(columns, semconv.ENVOY_UPSTREAM_ADDRESS).is_not_null()
+    name = pl.col("name")
+    attempt = proxy & (name.str.contains("^router .* egress$") | (reaching & name.str.starts_with("async ").not_()))
     role = (
         pl.when(attempt)
         .then(_fold.ATTEMPT)
@@ -117,7 +131,8 @@ def _facts(spans: pl.DataFrame) -> pl.DataFrame:
         .then(_fold.INBOUND)
         .when(cluster.str.starts_with("outbound|"))
         .then(_fold.OUTBOUND)
-        .when(proxy & node.is_null() & (kind == CLIENT))
+        # An Envoy says CLIENT of outbound spans only, but of these not always; and no route is named "egress …".
+        .when(proxy & ((kind == CLIENT) | name.str.starts_with("egress ")))
         .then(_fold.OUTBOUND)
         .when(proxy & node.is_null())
         .then(_fold.INBOUND)
@@ -138,6 +153,7 @@ def _facts(spans: pl.DataFrame) -> pl.DataFrame:
             role=role.cast(pl.Int8),
             hint=hint.cast(pl.Int8),
             node=node,
+            cluster=cluster,
             typed=(kind != UNSPECIFIED).cast(pl.Int8),
             referenced=pl.col("parent_span_id").is_not_null().cast(pl.Int8),
             error=failed,
@@ -146,7 +162,18 @@ def _facts(spans: pl.DataFrame) -> pl.DataFrame:
         )
         .collect()
     )
-    return pl.concat([names.workloads(spans), names.operations(spans).to_frame(), own], how="horizontal")
+    return pl.concat([names.workloads(spans), names.operations(spans, taught), own], how="horizontal")
+
+
+def _of_their_proxy(forest: Forest, facts: pl.DataFrame) -> pl.DataFrame:
+    """Return facts in which attempts have workload and namespace of the proxy's span above them: they name neither."""
+    role, parent = facts["role"].to_numpy(), forest.parent
+    tried = np.flatnonzero((role == _fold.ATTEMPT) & (parent >= 0) & (role[np.maximum(parent, 0)] == _fold.PROXY))
+    if not len(tried):
+        return facts
+    owner = np.arange(len(facts))
+    owner[tried] = parent[tried]
+    return facts.with_columns(facts.select("workload", "namespace")[owner])
 
 
 def _fold_spans(forest: Forest, facts: pl.DataFrame) -> _Folded:
@@ -155,7 +182,7 @@ def _fold_spans(forest: Forest, facts: pl.DataFrame) -> _Folded:
     role, hint, typed, referenced = (_array(facts[name], np.int8) for name in ("role", "hint", "typed", "referenced"))
     folded = _Folded(role, np.zeros(n, np.int8), np.full(n, -1, np.int64), np.zeros(n, np.int8))
     node = codes(facts["node"])
-    _mark_gateways(node, hint, role, _array(forest.spans["kind"], np.int8))
+    _direction.learn(node, hint, role, forest.spans["kind"], facts["cluster"], forest.parent)
     _fold.fold(
         forest.parent,
         forest.child_offsets,
@@ -177,36 +204,28 @@ def _fold_spans(forest: Forest, facts: pl.DataFrame) -> _Folded:
     return folded
 
 
-def _mark_gateways(
-    node: npt.NDArray[np.int32], hint: npt.NDArray[np.int8], role: npt.NDArray[np.int8], kind: npt.NDArray[np.int8]
-) -> None:
-    """Call an outbound SERVER span of an Envoy that never carries a request inbound a gateway's."""
-    known = (node >= 0) & (role == _fold.PROXY)
-    inbound = np.zeros(int(node.max(initial=-1)) + 1, bool)
-    inbound[node[known & (hint == _fold.INBOUND)]] = True
-    outbound = known & (hint == _fold.OUTBOUND) & (kind == SERVER)
-    outbound[outbound] = ~inbound[node[outbound]]
-    hint[outbound] = _fold.GATEWAY
-
-
 def _array(series: pl.Series, dtype: type[np.generic]) -> npt.NDArray[np.int8]:
     """Return a writable, contiguous array: kernels are compiled for one kind only."""
     return np.array(series.fill_null(0).to_numpy(), dtype=dtype)
 
 
-def _route_of_app(facts: pl.DataFrame, folded: _Folded) -> pl.Series:
-    """Return the operation of each span, a proxy's taken from the app span behind it that knows its route.
+def _route_of_app(facts: pl.DataFrame, folded: _Folded) -> tuple[pl.Series, pl.Series]:
+    """Return (operation, rule) of each span, a proxy's taken from the app span behind it that knows its route.
 
     Names beyond MAX_OPERATIONS of a workload, rarest first, become OTHER.
     """
     role, call = facts["role"].to_numpy(), folded.call
     rows = np.arange(len(call))
     behind = (role == _fold.APP_SERVER) & (call >= 0) & (call != rows) & facts["chosen"].to_numpy()
-    operation = facts["operation"]
+    taught = facts["rule"] == "taught"
+    behind &= ~taught.gather(np.maximum(call, 0)).to_numpy()
+    operation, rule = facts["operation"], facts["rule"]
     if behind.any():
         # Of several app spans behind one proxy span the first names the route.
         entry, first = np.unique(call[behind], return_index=True)
-        operation = operation.scatter(entry, operation.gather(np.flatnonzero(behind)[first]))
+        source = np.arange(len(call))
+        source[entry] = np.flatnonzero(behind)[first]
+        operation, rule = operation.gather(source), rule.gather(source)
     counted = pl.DataFrame({"workload": facts["workload"], "operation": operation})
     rare = (
         counted.lazy()
@@ -218,14 +237,41 @@ def _route_of_app(facts: pl.DataFrame, folded: _Folded) -> pl.Series:
         .collect()
     )
     if rare.is_empty():
-        return operation.rename("operation")
+        return operation.rename("operation"), rule
     marked = counted.join(rare, on=["workload", "operation"], how="left", validate="m:1", maintain_order="left")
-    return marked.select(
-        pl.when(pl.col("rare")).then(pl.lit(OTHER)).otherwise("operation").alias("operation")
-    ).to_series()
+    capped = marked.select(
+        operation=pl.when(pl.col("rare")).then(pl.lit(OTHER)).otherwise("operation"),
+        rule=pl.when(pl.col("rare")).then(pl.lit("other", rule.dtype)).otherwise(rule),
+    )
+    return capped["operation"], capped["rule"]
 
 
-def _table(forest: Forest, facts: pl.DataFrame, folded: _Folded, operation: pl.Series) -> pl.DataFrame:
+def _echoes(forest: Forest, facts: pl.DataFrame, folded: _Folded) -> npt.NDArray[np.bool_]:
+    """Return which spans are an app's that begins a trace of its own for a request that its proxy told already.
+
+    So they are in workloads where at least half of the requests that a sidecar took have no span of the app
+    below them: everything passes the sidecar, and the app reads no headers.
+    """
+    role = facts["role"].to_numpy()
+    roots: npt.NDArray[np.bool_] = (
+        (role == _fold.APP_SERVER) & (forest.parent < 0) & (facts["referenced"].to_numpy() == 0)
+    )
+    if not roots.any():
+        return roots
+    taken = (role == _fold.PROXY) & (folded.direction == _fold.INBOUND)
+    served = np.zeros(len(role), np.bool_)
+    served[folded.call[(role == _fold.APP_SERVER) & (folded.call >= 0)]] = True
+    workload = codes(facts["workload"])
+    size = int(workload.max(initial=-1)) + 1
+    every, bare = (np.bincount(workload[rows], minlength=size) for rows in (taken, taken & ~served))
+    drops = (bare > 0) & (2 * bare >= every)
+    roots &= drops[workload]
+    return roots
+
+
+def _table(
+    forest: Forest, facts: pl.DataFrame, folded: _Folded, operation: pl.Series, sampled: Sampling
+) -> pl.DataFrame:
     """Return CALLS: one row an entry span, in the order of the forest's rows."""
     entry = np.unique(folded.call[folded.call >= 0])
     trace = np.searchsorted(forest.trace_offsets, entry, side="right") - 1
@@ -252,6 +298,8 @@ def _table(forest: Forest, facts: pl.DataFrame, folded: _Folded, operation: pl.S
                 "censored": of["censored"],
                 "timed_out": of["timed_out"],
                 "is_root": entry == forest.entry[trace],
+                "echo": _echoes(forest, facts, folded)[entry],
+                "weight": sampled.weight[trace],
             }
         )
         .with_columns(caller=pl.when(pl.Series(caller_row >= 0)).then("caller"))

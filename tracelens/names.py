@@ -3,9 +3,9 @@
 Owns the fixed rules that turn attributes into names, for one span at a time.
 Which spans are one request is the business of `calls.py`.
 
-An operation is, first that exists: the method and `http.route`; the gRPC
-service and method; a span name somebody chose; the method and the URL's path
-with its ids replaced. The template needs no history: a segment becomes `{id}`
+An operation is, first that exists: what the mesh's owner taught (`taught.py`);
+the method and `http.route`; the gRPC service and method; a span name somebody
+chose; the method and the URL's path with its ids replaced. The template needs no history: a segment becomes `{id}`
 when it is hexadecimal of 8 or more, longer than 40 characters, or holds a
 digit and is not a version such as `v1`.
 """
@@ -20,17 +20,35 @@ import polars as pl
 
 from tracelens import semconv
 from tracelens.spans import TYPES, attribute, column
+from tracelens.taught import METHODS, Taught
 
 NO_ROUTE = "(unrouted)"  # NR: the path and the host are the sender's invention
 OTHER = "(other)"  # what a workload has beyond MAX_OPERATIONS
 MAX_OPERATIONS = 200  # a workload has tens of routes; hundreds are ids that no rule caught
 
-METHOD = r"(?:GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS|TRACE|CONNECT)"
+# What named a route, for those who ask why.
+RULES = (
+    "unrouted",
+    "taught",
+    "http.route",
+    "rpc",
+    "grpc path",
+    "decorator",
+    "name",
+    "template",
+    "span name",
+    "other",
+)
+NOTHING = Taught()
+
+METHOD = rf"(?:{'|'.join(METHODS)})"
 VERSION = r"/(v[0-9]{1,3}(?:(?:alpha|beta|rc)[0-9]{0,3})?)/"
 IDENTIFIER = r"/(?:[^/\x00]*[0-9][^/\x00]*|[0-9a-fA-F]{8,}|[0-9a-fA-F-]{32,}|[^/\x00]{41,})/"
 GRPC_PATH = r"^/((?:[A-Za-z_]\w*\.)+[A-Za-z_]\w*/[A-Za-z_]\w*)$"
 # Names that a proxy or an SDK makes up when nobody chose one.
-GENERIC = rf"^(?:ingress|egress(?: .*)?|router .* egress|async .* egress|.*\*|(?:HTTP )?{METHOD}|HTTP)$"
+GENERIC = rf"^(?:ingress|egress(?: .*)?|router .* egress|async .* egress|.*\*|(?:HTTP )?{METHOD}(?: default)?|HTTP)$"
+# What Istio's decorator adds before the path that a route matches.
+HOST_AND_PORT = r"^[A-Za-z0-9][A-Za-z0-9.-]*:[0-9]+(/.*)$"
 # Istio's node id: type~address~pod.namespace~domain.
 NODE_ID = r"^[^~]*~[^~]*~([^~]+)\.([^.~]+)~"
 # Kubernetes' pod names: deployment-replicaset-xxxxx and statefulset-N.
@@ -132,46 +150,78 @@ def codes(values: pl.Series) -> npt.NDArray[np.int32]:
     return np.array(found["code"].cast(pl.Int32).fill_null(-1).to_numpy(), np.int32)
 
 
-def operations(spans: pl.DataFrame) -> pl.Series:
-    """Return what each span was asked to do, by the rule at the top of this module."""
+def operations(spans: pl.DataFrame, taught: Taught = NOTHING) -> pl.DataFrame:
+    """Return (operation, rule) of each span: what it was asked to do, and which of RULES named it."""
     columns = spans.columns
     told = spans.lazy().select(
         name=pl.col("name"),
         method=attribute(columns, semconv.HTTP_METHOD),
-        path=url_path(pl.coalesce(attribute(columns, semconv.URL_PATH), attribute(columns, semconv.HTTP_URL))),
+        path=path(columns),
+        is_host=_is_host(pl.col("name"), attribute(columns, semconv.HTTP_URL)),
         route=attribute(columns, semconv.HTTP_ROUTE),
         rpc_service=attribute(columns, semconv.RPC_SERVICE),
         rpc_method=attribute(columns, semconv.RPC_METHOD),
         is_grpc=attribute(columns, semconv.GRPC_STATUS).is_not_null(),
         unrouted=has_flag(columns, semconv.UNROUTED),
     )
-    return per_distinct(told.collect(), {"operation": _operation()}).to_series()
+    operation, rule = _operation(taught)
+    return per_distinct(told.collect(), {"operation": operation, "rule": rule})
 
 
-def _operation() -> pl.Expr:
-    """Return the operation, of columns as `operations` makes them."""
+def path(columns: Collection[str]) -> pl.Expr:
+    """Return the path that a span's request asked for; null when it names none."""
+    return url_path(pl.coalesce(attribute(columns, semconv.URL_PATH), attribute(columns, semconv.HTTP_URL)))
+
+
+def _is_host(name: pl.Expr, url: pl.Expr) -> pl.Expr:
+    """Whether a span is named by its URL's host, with a port or without: Envoy's Zipkin tracer does so."""
+    authority = url.str.extract(r"^[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)")
+    named = name.str.replace(r":[0-9]*$", "")
+    return (named == authority.str.replace(r":[0-9]*$", "")).fill_null(value=False)
+
+
+def _operation(taught: Taught) -> tuple[pl.Expr, pl.Expr]:
+    """Return (operation, the rule that gave it), of columns as `operations` makes them."""
     name, method, path, route = (pl.col(column_name) for column_name in ("name", "method", "path", "route"))
     # A name that is the request's own path, with or without the method, was chosen by nobody.
     named_path = name.str.extract(rf"^(?:{METHOD} )?(/.*)$")
     raw = named_path.is_not_null() & (path.is_null() | (url_path(named_path) == path))
-    chosen = name.str.contains(GENERIC).not_() & raw.not_()
-    templated = template(pl.coalesce(path, url_path(named_path)))
+    chosen = name.str.contains(GENERIC).not_() & raw.not_() & pl.col("is_host").not_()
+    matched = name.str.extract(HOST_AND_PORT)
+    asked = pl.coalesce(path, url_path(named_path))
     with_method = pl.coalesce(method, name.str.extract(rf"^({METHOD}) "))
-    return (
-        pl.when("unrouted")
-        .then(pl.lit(NO_ROUTE))
-        .when(route.is_not_null())
-        .then(pl.concat_str(method, route, separator=" ", ignore_nulls=True))
-        .when(pl.col("rpc_service").is_not_null())
-        .then(pl.concat_str("rpc_service", "rpc_method", separator="/", ignore_nulls=True))
-        .when(pl.col("is_grpc") & path.str.contains(GRPC_PATH))
-        .then(path.str.extract(GRPC_PATH))
-        .when(chosen)
-        .then(name)
-        .when(templated.is_not_null())
-        .then(pl.concat_str(with_method, templated, separator=" ", ignore_nulls=True))
-        .otherwise(_short_cluster(name))
+
+    def of_method(what: pl.Expr, method: pl.Expr = method) -> pl.Expr:
+        return pl.concat_str(method, what, separator=" ", ignore_nulls=True)
+
+    cases: list[tuple[pl.Expr, pl.Expr, str]] = [(pl.col("unrouted"), pl.lit(NO_ROUTE), "unrouted")]
+    for one in taught.routes:
+        fits = asked.str.contains(one.path)
+        fits = fits if one.method is None else fits & (with_method == one.method)
+        named = pl.lit(one.name)
+        cases.append((fits, of_method(named, with_method) if one.name.startswith("/") else named, "taught"))
+    cases += [
+        (route.is_not_null(), of_method(route), "http.route"),
+        (
+            pl.col("rpc_service").is_not_null(),
+            pl.concat_str("rpc_service", "rpc_method", separator="/", ignore_nulls=True),
+            "rpc",
+        ),
+        (pl.col("is_grpc") & path.str.contains(GRPC_PATH), path.str.extract(GRPC_PATH), "grpc path"),
+        (chosen & matched.is_not_null(), of_method(matched), "decorator"),
+        (chosen, name, "name"),
+        (asked.is_not_null(), of_method(template(asked), with_method), "template"),
+    ]
+    number = pl.coalesce(
+        *(pl.when(case.fill_null(value=False)).then(pl.lit(k)) for k, (case, _, _) in enumerate(cases)),
+        pl.lit(len(cases)),
     )
+    # Each rule once: the operation is worked out for a distinct row only.
+    operation = pl.coalesce(
+        *(pl.when(number == k).then(value) for k, (_, value, _) in enumerate(cases)), _short_cluster(name)
+    )
+    told = [rule for _, _, rule in cases] + ["span name"]
+    return operation, number.replace_strict(dict(enumerate(told)), return_dtype=pl.Enum(RULES))
 
 
 def _short_cluster(name: pl.Expr) -> pl.Expr:

@@ -31,6 +31,8 @@ def calls(*durations: int, **columns: Any) -> pl.DataFrame:
             "censored": False,
             "timed_out": False,
             "is_root": True,
+            "echo": False,
+            "weight": 1.0,
             **{name: value[n] if isinstance(value, list) else value for name, value in columns.items()},
         }
         for n, duration in enumerate(durations)
@@ -38,9 +40,32 @@ def calls(*durations: int, **columns: Any) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=CALLS)
 
 
-def one(frame: pl.DataFrame) -> dict[str, Any]:
-    (row,) = routes.routes(frame.lazy()).collect().to_dicts()
+def one(frame: pl.DataFrame, *, weighted: bool = False) -> dict[str, Any]:
+    (row,) = routes.routes(frame.lazy(), weighted=weighted).collect().to_dicts()
     return row
+
+
+PERCENTILES = ("p50_nano", "p90_nano", "p99_nano", "mean_nano", "exemplar_trace_id")
+
+
+@given(st.lists(st.integers(0, 10**12), min_size=1, max_size=120), st.sampled_from([1.0, 3.0, 10.0, 1 / 0.03, 1e4]))
+def test_calls_that_weigh_alike_have_the_percentiles_of_their_ranks(durations: list[int], weight: float) -> None:
+    plain, weighed = one(calls(*durations)), one(calls(*durations, weight=weight), weighted=True)
+    assert [plain[name] for name in PERCENTILES[:3]] == [weighed[name] for name in PERCENTILES[:3]]
+    assert (weighed["n"], weighed["calls"]) == (len(durations), round(weight * len(durations)))
+
+
+@given(st.lists(st.tuples(st.integers(0, 1000), st.integers(1, 9)), min_size=1, max_size=60))
+def test_a_call_that_stands_for_many_counts_as_many(told: list[tuple[int, int]]) -> None:
+    """The percentile lies where it would if each request had been seen, within what one call stands for."""
+    weighed = one(calls(*(d for d, _ in told), weight=[float(w) for _, w in told]), weighted=True)
+    every = sorted(d for d, w in told for _ in range(w))
+    assert weighed["calls"] == len(every)
+    assert abs(weighed["mean_nano"] - sum(every) / len(every)) <= 1
+    for percent in (50, 90, 99):
+        found, target = weighed[f"p{percent}_nano"], (len(every) - 1) * percent / 100
+        assert sum(d < found for d in every) <= target
+        assert sum(d <= found for d in every) > target - max(w for _, w in told)
 
 
 @given(st.lists(st.integers(0, 10**12), min_size=1, max_size=300))
@@ -75,7 +100,7 @@ def test_routes_stand_by_impact_and_keep_namespaces_apart() -> None:
 def test_the_summary_is_of_first_calls() -> None:
     row = routes.summary(calls(1, 2, 3, is_root=[True, False, True], error=[True, True, False]).lazy()).collect()
     assert row.to_dicts() == [
-        {"calls": 2, "errors": 1, "p50_nano": 1, "p90_nano": 1, "p99_nano": 1, "censored": 0, "error_rate": 0.5}
+        {"n": 2, "calls": 2, "errors": 1, "p50_nano": 1, "p90_nano": 1, "p99_nano": 1, "censored": 0, "error_rate": 0.5}
     ]
 
 

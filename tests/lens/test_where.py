@@ -21,7 +21,8 @@ def selected(*texts: str) -> list[tuple[str, int]]:
     """Return (service, trace) of each call that matches."""
     forest = link(SPANS)
     conditions = Question(where=texts).conditions
-    return select(calls(forest), forest.spans, conditions).select("service", "trace").rows()
+    folded = calls(forest)
+    return select(folded.table, folded, forest.spans, conditions).select("service", "trace").rows()
 
 
 @pytest.mark.parametrize(

@@ -10,35 +10,38 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
+from tracelens.analysis.coverage import COVERAGE, coverage
 from tracelens.analysis.routes import counts, percentiles
 
 EDGES = pl.Schema(
     {
-        "caller": pl.String,  # null: nobody that wrote a span
-        "callee": pl.String,  # null: a call to nobody known
-        "calls": pl.Int64,  # all of them, censored ones too
-        "errors": pl.Int64,
-        "error_rate": pl.Float64,
-        "coverage": pl.Float64,  # calls with the callee's span, of those that should have one; null when none should
-        "p50_nano": pl.Int64,  # of whole calls; null when all are censored
-        "p90_nano": pl.Int64,
-        "p99_nano": pl.Int64,
+        "caller": pl.String(),  # null: nobody that wrote a span
+        "callee": pl.String(),  # null: a call to nobody known
+        "n": pl.Int64(),  # calls seen, censored ones too
+        "calls": pl.Int64(),  # requests they stand for
+        "errors": pl.Int64(),
+        "error_rate": pl.Float64(),
+        "p50_nano": pl.Int64(),  # of whole calls; null when all are censored
+        "p90_nano": pl.Int64(),
+        "p99_nano": pl.Int64(),
+        **COVERAGE,
+        "unlinked": pl.Int64(),  # of n, begin a trace though their caller was called: it passes no headers on
     }
 )
 # What a gateway's caller knows better than the gateway.
 OUTER = ("caller", "caller_call", "start_unix_nano", "duration_nano", "error", "censored", "timed_out", "is_root")
 
 
-def edges(table: pl.LazyFrame) -> pl.LazyFrame:
+def edges(table: pl.LazyFrame, *, weighted: bool = False) -> pl.LazyFrame:
     """Return EDGES, by calls. table: REQUESTS of `hops.py`."""
-    expected = pl.col("expected").sum()
     return (
         table.rename({"service": "callee"})
         .group_by("caller", "callee")
         .agg(
             **counts(),
-            **percentiles(),
-            coverage=pl.when(expected > 0).then((pl.col("covered") & pl.col("expected")).sum() / expected),
+            **percentiles(weighted=weighted),
+            **coverage(),
+            unlinked=pl.col("unlinked").sum(),
         )
         .with_columns(error_rate=pl.col("errors") / pl.col("calls"))
         .select(EDGES.names())

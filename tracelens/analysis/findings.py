@@ -13,6 +13,8 @@ Owns the patterns and their thresholds. All are told from the requests of
     unrouted                a proxy had no route for what was asked; cost unknown
     broken_propagation      a workload that is called makes calls that begin traces of their own: it passes no
                             headers on; cost unknown
+    request_id_dropped      a workload's calls have another x-request-id than it was called with: Envoys sample them
+                            anew, so that of sampled traces most end at it; cost unknown
 """
 
 from __future__ import annotations
@@ -54,6 +56,7 @@ def findings(requests: pl.LazyFrame) -> pl.LazyFrame:
         _serial(requests),
         _unrouted(requests),
         _broken_propagation(requests),
+        _request_id_dropped(requests),
     ]
     rows = pl.concat([one.select(FINDINGS.names()).cast(FINDINGS) for one in found])
     return rows.sort(
@@ -176,6 +179,24 @@ def _broken_propagation(requests: pl.LazyFrame) -> pl.LazyFrame:
         "broken_propagation",
         ("service",),
         _text(pl.col("hits"), " of the ", pl.col("n"), " calls it makes begin a trace of their own"),
+        route=pl.lit(None, pl.String),
+    ).filter(pl.col("hits") >= OWN_TRACES * pl.col("n"))
+
+
+def _request_id_dropped(requests: pl.LazyFrame) -> pl.LazyFrame:
+    every = (
+        requests.filter(pl.col("new_request_id").is_not_null())
+        .with_columns(cost=pl.lit(None, pl.Int64), hit=pl.col("new_request_id"))
+        .drop("service", "route")
+        .rename({"caller": "service"})
+    )
+    return _told(
+        every,
+        "request_id_dropped",
+        ("service",),
+        _text(
+            pl.col("hits"), " of the ", pl.col("n"), " calls it makes have a new x-request-id: they are sampled anew"
+        ),
         route=pl.lit(None, pl.String),
     ).filter(pl.col("hits") >= OWN_TRACES * pl.col("n"))
 

@@ -43,10 +43,12 @@ from tracelens import semconv
 from tracelens._fold import APP_CLIENT, ATTEMPT, GATEWAY, OUTBOUND, PROXY
 from tracelens._link import I8, I64, Bool
 from tracelens.analysis import _hops
+from tracelens.analysis.coverage import COVERAGE, MISSING, coverage, explained
+from tracelens.analysis.routes import counts, estimate, mean, ranked
 from tracelens.calls import CALLS, Calls
 from tracelens.calls import calls as fold
 from tracelens.forest import Forest, over_traces
-from tracelens.names import has_flag, is_wanted
+from tracelens.names import codes, has_flag, is_wanted
 from tracelens.repair import TRACE_MARK
 from tracelens.spans import PRODUCER, attribute, whole
 
@@ -76,7 +78,9 @@ REQUESTS = pl.Schema(
         "expected": pl.Boolean(),  # and should have: false where the proxy says that the request reached nobody
         "level": pl.String(),
         "tries": pl.Int64(),  # attempts seen
+        "new_request_id": pl.Boolean(),  # the caller was called with another x-request-id; null where one is not known
         **dict.fromkeys(LAYER_COLUMNS, pl.Int64()),  # null: not told by the spans
+        **MISSING,
     }
 )
 
@@ -87,8 +91,9 @@ HOPS = pl.Schema(
         "callee": pl.String(),  # null: a call to nobody known
         "route": pl.String(),
         "level": pl.String(),
-        "calls": pl.Int64(),  # all of them
-        "coverage": pl.Float64(),  # calls with the callee's span, of those that should have one; null when none should
+        "n": pl.Int64(),  # calls seen
+        "calls": pl.Int64(),  # requests they stand for
+        **COVERAGE,
         "censored": pl.Int64(),  # the client went away: in no duration below
         "timed_out": pl.Int64(),
         "retried": pl.Int64(),  # calls of more than one attempt
@@ -97,6 +102,7 @@ HOPS = pl.Schema(
     }
 )
 
+BEFORE = [name for name in REQUESTS.names() if name not in MISSING]  # it is explained
 KEY = ("caller", "callee", "route", "level")
 WHOLE = pl.col("censored").not_()
 HOST_OF_CLUSTER = r"^(?:in|out)bound\|[0-9]*\|[^|]*\|([^.|]+)"  # Istio's cluster: direction|port|subset|host
@@ -104,10 +110,11 @@ FIRST_LABEL = r"^([A-Za-z][^.:/]*)"  # of a host name; an address is kept whole
 EVENT = r'"timeUnixNano":"?(\d+)"?,"name":"{name}"|"name":"{name}","timeUnixNano":"?(\d+)'
 
 
-def requests(forest: Forest, calls: Calls, *, most: Level = "L3") -> pl.DataFrame:
+def requests(forest: Forest, calls: Calls, *, most: Level = "L3", cut: bool = False) -> pl.DataFrame:
     """Return REQUESTS: one row a call with its layers, which add up to its duration exactly.
 
     most: the highest level to use; spans and phases that a higher one needs are left aside.
+    cut: the data ends by chance (see `coverage.py`).
     Of a call whose callee's span is missing, layers beyond the caller's side are null.
     """
     n = len(forest.parent)
@@ -144,43 +151,35 @@ def requests(forest: Forest, calls: Calls, *, most: Level = "L3") -> pl.DataFram
 
     parts = over_traces(forest.trace_offsets, work)
     top, side, sender, entry, reached, level, tries, layers = (np.concatenate(c) for c in zip(*parts, strict=True))
-    return _table(forest, calls, top, side, sender, entry, reached, level, tries, layers)
+    told = _table(forest, calls, top, side, sender, entry, reached, level, tries, layers).filter(~pl.col("echo"))
+    return explained(told, sampled=bool((calls.sampling.weight > 1).any()), cut=cut)
 
 
-def hops(table: pl.LazyFrame) -> pl.LazyFrame:
+def hops(table: pl.LazyFrame, *, weighted: bool = False) -> pl.LazyFrame:
     """Return HOPS: one row per caller, callee, route and level, by time spent.
 
-    table: REQUESTS. Percentiles are of each layer by itself, at rank
-    floor((n−1)·q), over the calls that tell it: only means add up.
+    table: REQUESTS, explained by `coverage.py`. weighted: they stand for different numbers of requests.
+    Percentiles are of each layer by itself, at rank floor((n−1)·q), over the calls that tell it: only means add up.
     """
-    told = {f"{layer}_": pl.col(f"{layer}_nano") for layer in LAYERS} | {"": pl.col("duration_nano")}
-    values = {f"{prefix}sorted": value.filter(WHOLE).drop_nulls().sort() for prefix, value in told.items()}
-    expected = pl.col("expected").sum()
-    parts = {
-        f"{prefix}p{percent}_nano": pl.col(f"{prefix}sorted").list.get(
-            (pl.col(f"{prefix}sorted").list.len().cast(pl.Int64) - 1).clip(0) * percent // 100, null_on_oob=True
-        )
-        for prefix in told
-        for percent in (50, 90, 99)
-    }
-    means = {
-        f"{prefix}mean_nano": pl.col(f"{prefix}sorted").list.sum()
-        // pl.col(f"{prefix}sorted").list.len().replace(0, None).cast(pl.Int64)
-        for prefix in told
-    }
+    told: dict[str, pl.Expr] = {}
+    for prefix in ("", *(f"{layer}_" for layer in LAYERS)):
+        value = pl.col(f"{prefix}nano" if prefix else "duration_nano")
+        kept = WHOLE & value.is_not_null()
+        values, weights = value.filter(kept), pl.col("weight").filter(kept) if weighted else None
+        told[f"{prefix}mean_nano"] = mean(values, weights)
+        told |= {f"{prefix}p{percent}_nano": ranked(values, percent, weights) for percent in (50, 90, 99)}
     return (
         table.rename({"service": "callee"})
         .group_by(KEY)
         .agg(
-            calls=pl.len(),
-            coverage=pl.when(expected > 0).then((pl.col("covered") & pl.col("expected")).sum() / expected),
-            censored=pl.col("censored").sum(),
-            timed_out=pl.col("timed_out").sum(),
-            retried=(pl.col("tries") > 1).sum(),
-            spent=pl.col("duration_nano").filter(WHOLE).sum(),
-            **values,
+            **counts(),
+            **coverage(),
+            censored=estimate(pl.col("censored")),
+            timed_out=estimate(pl.col("timed_out")),
+            retried=estimate(pl.col("tries") > 1),
+            spent=(pl.col("duration_nano") * pl.col("weight")).filter(WHOLE).sum(),
+            **told,
         )
-        .with_columns(**parts, **means)
         .sort("spent", *KEY, descending=[True, False, False, False, False], nulls_last=True)
         .select(HOPS.names())
         .cast(HOPS)
@@ -266,6 +265,8 @@ def _table(
             "censored": outcome["censored"],
             "timed_out": outcome["timed_out"],
             "is_root": above < 0,
+            "echo": _echoes(forest, calls, side, sender, entry, caller_row),
+            "weight": calls.sampling.weight[forest.trace_of(top)],
             "caller_call": _nullable(caller_call),
             "sender": _nullable(sender),
             "by_gateway": by_gateway,
@@ -273,12 +274,45 @@ def _table(
             "expected": reached | ~refused,
             "level": pl.Series(LEVELS, dtype=pl.String).gather(pl.Series(level, dtype=pl.UInt32)),
             "tries": tries,
+            "new_request_id": _new_request_id(spans, sender, caller_call),
             **{name: _nullable(layers[:, k]) for k, name in enumerate(LAYER_COLUMNS)},
         }
     )
     if not (entry >= 0).all():
         found = _name_missing(found, forest, calls, side, entry)
-    return found.select(REQUESTS.names()).cast(REQUESTS)
+    return found.select(BEFORE).cast({name: REQUESTS[name] for name in BEFORE})
+
+
+def _echoes(forest: Forest, calls: Calls, side: I64, sender: I64, entry: I64, caller: I64) -> Bool:
+    """Return which requests were told already, in another trace: by the sidecar of an app that passes no headers on.
+
+    Those that an app takes, as `calls.py` has it; and those that an app says it makes, without anything below,
+    in workloads where at least half of what their sidecars send begins a trace of its own.
+    """
+    echo: Bool = np.zeros(len(calls.call), np.bool_)
+    echo[calls.table.filter("echo")["span"].to_numpy()] = True
+    found: Bool = (entry >= 0) & echo[np.maximum(entry, 0)] & (side < 0)
+    bare = (side >= 0) & (entry < 0) & (sender < 0)
+    sent = (calls.role == PROXY) & (calls.direction == OUTBOUND)
+    if bare.any() and sent.any():
+        workload = codes(calls.service)
+        size = int(workload.max(initial=-1)) + 1
+        every, alone = (np.bincount(workload[rows], minlength=size) for rows in (sent, sent & (forest.parent < 0)))
+        drops = (alone > 0) & (2 * alone >= every)
+        found |= bare & drops[workload[np.maximum(caller, 0)]]
+    return found
+
+
+def _new_request_id(spans: pl.DataFrame, sender: I64, caller_call: I64) -> pl.Series:
+    """Return whether each request has another x-request-id than the call that made it; null where one is unknown."""
+    ids = spans.select("kind", id=attribute(spans.columns, semconv.ENVOY_REQUEST_ID))["id"]
+    both = (sender >= 0) & (caller_call >= 0)
+    if ids.null_count() == len(ids) or not both.any():
+        return pl.repeat(None, len(sender), dtype=pl.Boolean, eager=True)
+    sent, taken = (ids.gather(np.maximum(rows, 0)) for rows in (sender, caller_call))
+    # Envoy writes its decision into the 15th character.
+    one, other = (part.str.slice(0, 14) + part.str.slice(15) for part in (sent, taken))
+    return (one != other).set(pl.Series(~both), None)
 
 
 def _refused(forest: Forest, sender: I64, reached: Bool) -> Bool:

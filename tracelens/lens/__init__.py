@@ -16,11 +16,13 @@ from tracelens.lens import paths as _paths
 from tracelens.lens import route as _route
 from tracelens.lens import routes as _routes
 from tracelens.lens import traces as _traces
-from tracelens.lens.analysed import SETTLE_NANO, Memory
+from tracelens.lens.analysed import SETTLE_NANO, Analysed, Memory
 from tracelens.lens.paths import ALL, Band, Walk
 from tracelens.lens.question import Answer, Box, Heatmap, Method, Question, SourceInfo, TraceAnswer
 from tracelens.lens.routes import Route
 from tracelens.lens.sources import Source, open_source
+from tracelens.names import NOTHING
+from tracelens.taught import Taught
 
 __all__ = [
     "ALL",
@@ -44,18 +46,24 @@ TICK_NANO = 2_000_000_000  # how often a version changes while traces settle
 class Lens:
     """Answers about one source. Safe to share between threads."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, taught: Taught = NOTHING) -> None:
         self.source = source
+        self.taught = taught
         self._memory = Memory()
         self._seen = ("", 0)  # the last version of the source, and when it was first seen
 
     @classmethod
-    def open(cls, source: str, *, input_format: str | None = None, strict: bool = False) -> Lens:
-        """Return the Lens on a store, a data directory, or a dump.
+    def open(
+        cls, source: str, *, input_format: str | None = None, strict: bool = False, taught: Taught = NOTHING
+    ) -> Lens:
+        """Return the Lens on a store, a data directory, or a dump. taught: what the mesh's owner says of it.
 
         Raises InputError, at the first question, when there is nothing that can be read.
         """
-        return cls(open_source(source, input_format=input_format, strict=strict))
+        return cls(open_source(source, input_format=input_format, strict=strict), taught)
+
+    def _get(self, question: Question, *, skew: bool = True) -> Analysed:
+        return self._memory.get(self.source, question, taught=self.taught, skew=skew)
 
     def version(self) -> str:
         """Return a text that changes when answers may: spans came, or traces settled meanwhile."""
@@ -79,31 +87,31 @@ class Lens:
 
     def routes(self, question: Question) -> Answer:
         """Which routes are there, how fast, how often wrong."""
-        return _routes.routes(self._memory.get(self.source, question), question)
+        return _routes.routes(self._get(question), question)
 
     def summary(self, question: Question) -> Answer:
         """How all first calls of traces fare together."""
-        return _routes.summary(self._memory.get(self.source, question), question)
+        return _routes.summary(self._get(question), question)
 
     def series(self, question: Question, route: Route | None, points: int) -> Answer:
         """How that went over time."""
-        return _routes.series(self._memory.get(self.source, question), question, route, points)
+        return _routes.series(self._get(question), question, route, points)
 
     def heatmap(self, question: Question, route: Route, columns: int, rows: int) -> Heatmap:
         """A route's calls by start and duration."""
-        return _route.heatmap(self._memory.get(self.source, question), question, route, columns, rows)
+        return _route.heatmap(self._get(question), question, route, columns, rows)
 
     def slow_tail(self, question: Question, route: Route, share: float = 0.1) -> Box:
         """The box over a route's slowest calls."""
-        return _route.slow_tail(self._memory.get(self.source, question), question, route, share)
+        return _route.slow_tail(self._get(question), question, route, share)
 
     def contrast(self, question: Question, route: Route, box: Box) -> Answer:
         """What the calls in a box share that the route's others do not."""
-        return _route.contrast(self.source, self._memory.get(self.source, question), question, route, box)
+        return _route.contrast(self.source, self._get(question), question, route, box)
 
     def exemplars(self, question: Question, route: Route, box: Box, limit: int) -> Answer:
         """The slowest calls in a box."""
-        return _route.exemplars(self._memory.get(self.source, question), question, route, box, limit)
+        return _route.exemplars(self._get(question), question, route, box, limit)
 
     def profile(
         self,
@@ -115,32 +123,32 @@ class Lens:
         skew: bool = True,
     ) -> Answer:
         """Where the latency of a route's calls goes, or without a route that of whole traces."""
-        window = self._memory.get(self.source, question, skew=skew)
+        window = self._get(question, skew=skew)
         return _paths.profile(window, question, route, bands, walk or Walk())
 
     def sections(
         self, question: Question, route: Route | None, *, walk: Walk | None = None, skew: bool = True
     ) -> Answer:
         """The critical path of each call, section by section."""
-        window = self._memory.get(self.source, question, skew=skew)
+        window = self._get(question, skew=skew)
         return _paths.sections(window, question, route, walk or Walk())
 
     def hops(self, question: Question) -> Answer:
         """Where the time of calls goes between callers and callees."""
-        return _hops.hops(self._memory.get(self.source, question), question)
+        return _hops.hops(self._get(question), question)
 
     def edges(self, question: Question, *, gateways: bool = True) -> Answer:
         """Who calls whom. gateways: show gateways and waypoints, or join what is on their two sides."""
-        return _edges.edges(self._memory.get(self.source, question), question, gateways=gateways)
+        return _edges.edges(self._get(question), question, gateways=gateways)
 
     def findings(self, question: Question) -> Answer:
         """What is wrong in known ways, and what it costs."""
-        return _findings.findings(self._memory.get(self.source, question), question)
+        return _findings.findings(self._get(question), question)
 
     def traces(self, question: Question, slowest: int | None = None, limit: int = 100) -> Answer:
         """Traces that have a matching call."""
-        return _traces.traces(self._memory.get(self.source, question), question, slowest, limit)
+        return _traces.traces(self._get(question), question, slowest, limit)
 
     def trace(self, trace_id: str, *, walk: Walk | None = None, skew: bool = True) -> TraceAnswer:
         """One trace in tree order with its critical path."""
-        return _traces.trace(self.source, trace_id, walk or Walk(), skew=skew)
+        return _traces.trace(self.source, trace_id, walk or Walk(), taught=self.taught, skew=skew)

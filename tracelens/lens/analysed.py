@@ -10,26 +10,30 @@ import threading
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from tracelens import forest as forests
+from tracelens.analysis import hops
 from tracelens.calls import Calls, calls
 from tracelens.forest import Forest
-from tracelens.lens.question import Question, SourceInfo
+from tracelens.lens.question import Method, Question, SourceInfo
 from tracelens.lens.sources import Source
 from tracelens.lens.where import select
+from tracelens.names import NOTHING
+from tracelens.taught import Taught
 
 # Envoy flushes every 5 s, Linkerd every 10 s: after 15 s without a span a trace has all it will get.
 SETTLE_NANO = 15_000_000_000
 REMEMBERED = 3  # windows: the one shown, the one before, and one to come back to
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Analysed:
-    """A window's forest and calls."""
+    """A window's forest and calls. Safe to share: what is worked out when first asked is the same every time."""
 
     forest: Forest
     calls: Calls
@@ -37,9 +41,30 @@ class Analysed:
     info: SourceInfo
     next_settle_nano: int | None  # when the next open trace settles
 
-    def selected(self, question: Question) -> pl.DataFrame:
-        """Return CALLS of settled traces that a question is about."""
-        table = select(self.calls, self.forest.spans, question.conditions)
+    @property
+    def weighted(self) -> bool:
+        """Whether traces stand for different numbers of requests."""
+        return self.calls.sampling.varies
+
+    @property
+    def method(self) -> Method:
+        """How numbers of this window are computed."""
+        rate = self.info.sampling_rate
+        return Method(sampled=rate is not None and rate < 1)
+
+    @cached_property
+    def requests(self) -> pl.DataFrame:
+        """REQUESTS of `analysis/hops.py`."""
+        return hops.requests(self.forest, self.calls, cut=self.info.kind == "dump")
+
+    def selected(self, question: Question, *, echoes: bool = False) -> pl.DataFrame:
+        """Return CALLS of settled traces that a question is about. echoes: with those told a second time."""
+        table = self.calls.table if echoes else self.calls.table.filter(~pl.col("echo"))
+        return self.about(question, table)
+
+    def about(self, question: Question, table: pl.DataFrame) -> pl.DataFrame:
+        """Return the rows of CALLS or REQUESTS that belong to settled traces and that a question is about."""
+        table = select(table, self.calls, self.forest.spans, question.conditions)
         kept = pl.Series(self.settled).gather(table["trace"])
         start = pl.col("start_unix_nano")
         window = pl.lit(value=True)
@@ -50,7 +75,9 @@ class Analysed:
         return table.filter(kept).filter(window)
 
 
-def analyse(source: Source, question: Question, now_nano: int, *, skew: bool = True) -> Analysed:
+def analyse(
+    source: Source, question: Question, now_nano: int, *, taught: Taught = NOTHING, skew: bool = True
+) -> Analysed:
     """Load, link and fold the spans of a question's window."""
     keys = {c.attribute_key[1] for c in question.conditions if c.attribute_key}
     loaded = source.load(question.start_nano, question.end_nano, keys)
@@ -58,6 +85,7 @@ def analyse(source: Source, question: Question, now_nano: int, *, skew: bool = T
     settled, next_settle = _settled(forest, now_nano) if source.live else (np.ones(forest.traces, np.bool_), None)
     described = source.describe()
     spans = forest.spans
+    folded = calls(forest, taught)
     info = SourceInfo(
         kind=described.kind,
         format=described.format,
@@ -71,8 +99,10 @@ def analyse(source: Source, question: Question, now_nano: int, *, skew: bool = T
         repairs=forest.repairs(),
         rejected_spans=loaded.rejected,
         losses=loaded.losses,
+        sampling_rate=folded.sampling.rate,
+        sampling_told_by=folded.sampling.sources,
     )
-    return Analysed(forest, calls(forest), settled, info, next_settle)
+    return Analysed(forest, folded, settled, info, next_settle)
 
 
 def _settled(forest: Forest, now_nano: int) -> tuple[npt.NDArray[np.bool_], int | None]:
@@ -93,7 +123,7 @@ class Memory:
         self._kept: OrderedDict[tuple[object, ...], Analysed] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, source: Source, question: Question, *, skew: bool = True) -> Analysed:
+    def get(self, source: Source, question: Question, *, taught: Taught = NOTHING, skew: bool = True) -> Analysed:
         """Return the analysis of a question's window, made anew when the source has changed."""
         keys = tuple(sorted(c.attribute_key[1] for c in question.conditions if c.attribute_key))
         key = (source.version(), question.start_nano, question.end_nano, keys, skew)
@@ -101,7 +131,7 @@ class Memory:
         with self._lock:
             found = self._kept.get(key)
             if found is None or (found.next_settle_nano is not None and found.next_settle_nano <= now):
-                found = analyse(source, question, now, skew=skew)
+                found = analyse(source, question, now, taught=taught, skew=skew)
                 self._kept[key] = found
             self._kept.move_to_end(key)
             while len(self._kept) > REMEMBERED:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tracelens.analysis import edges as analysis
 from tracelens.lens.analysed import Analysed
-from tracelens.lens.hops import requests
+from tracelens.lens.hops import answer, requests
 from tracelens.lens.question import Answer, Question
 
 
@@ -12,4 +12,4 @@ def edges(window: Analysed, question: Question, *, gateways: bool) -> Answer:
     """Return EDGES rows, the busiest first; without gateways, callers and callees on their two sides are joined."""
     table = requests(window, question)
     shown = table if gateways else analysis.without_gateways(table)
-    return Answer(rows=analysis.edges(shown.lazy()).collect(), source=window.info)
+    return answer(window, table, analysis.edges(shown.lazy(), weighted=window.weighted))

@@ -7,16 +7,23 @@ from dataclasses import replace
 import polars as pl
 
 from tracelens.analysis import hops as analysis
+from tracelens.analysis.coverage import coverage
 from tracelens.lens.analysed import Analysed
 from tracelens.lens.question import Answer, Question
 
 
 def hops(window: Analysed, question: Question) -> Answer:
     """Return HOPS rows, those where most time is spent first."""
-    return Answer(rows=analysis.hops(requests(window, question).lazy()).collect(), source=window.info)
+    table = requests(window, question)
+    return answer(window, table, analysis.hops(table.lazy(), weighted=window.weighted))
 
 
 def requests(window: Analysed, question: Question) -> pl.DataFrame:
     """Return REQUESTS of settled traces that a question is about: service and route are the callee's."""
-    table = analysis.requests(window.forest, window.calls)
-    return replace(window, calls=replace(window.calls, table=table)).selected(question)
+    return window.about(question, window.requests)
+
+
+def answer(window: Analysed, table: pl.DataFrame, rows: pl.LazyFrame) -> Answer:
+    """Return rows that were made of `table`, REQUESTS, with their coverage."""
+    covered = table.select(coverage()["coverage"]).item()
+    return Answer(rows=rows.collect(), source=replace(window.info, coverage=covered), method=window.method)

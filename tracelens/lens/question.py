@@ -47,6 +47,9 @@ class SourceInfo:
     repairs: dict[str, int]  # mark -> spans
     rejected_spans: int
     losses: tuple[str, ...] = ()  # records that could not be read, each with its place
+    sampling_rate: float | None = None  # share of requests that traces were kept of; None when nothing tells it
+    sampling_told_by: tuple[str, ...] = ()  # sampling.TOLD_BY
+    coverage: float | None = None  # of calls that should have a callee's span, those that have one; None: not asked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,12 +13,14 @@ Route = tuple[str, str]  # service, operation
 
 def routes(window: Analysed, question: Question) -> Answer:
     """Return ROUTES rows, most impact first."""
-    return Answer(rows=analysis.routes(window.selected(question).lazy()).collect(), source=window.info)
+    rows = analysis.routes(window.selected(question).lazy(), weighted=window.weighted).collect()
+    return Answer(rows=rows, source=window.info, method=window.method)
 
 
 def summary(window: Analysed, question: Question) -> Answer:
     """Return one row over the first calls of traces."""
-    return Answer(rows=analysis.summary(window.selected(question).lazy()).collect(), source=window.info)
+    rows = analysis.summary(window.selected(question).lazy(), weighted=window.weighted).collect()
+    return Answer(rows=rows, source=window.info, method=window.method)
 
 
 def series(window: Analysed, question: Question, route: Route | None, points: int) -> Answer:
@@ -27,12 +29,12 @@ def series(window: Analysed, question: Question, route: Route | None, points: in
     start, end = span_of(window, question)
     if route is not None:
         one = table.filter(is_route(route))
-        rows = analysis.series(one, start, end, points, ("service", "route")).collect()
+        rows = analysis.series(one, start, end, points, ("service", "route"), weighted=window.weighted).collect()
     else:
-        each = analysis.series(table, start, end, points, ("service", "route"))
-        roots = analysis.series(table.filter("is_root"), start, end, points, ())
+        each = analysis.series(table, start, end, points, ("service", "route"), weighted=window.weighted)
+        roots = analysis.series(table.filter("is_root"), start, end, points, (), weighted=window.weighted)
         rows = pl.concat(pl.collect_all([roots, each]))
-    return Answer(rows=rows, source=window.info)
+    return Answer(rows=rows, source=window.info, method=window.method)
 
 
 def is_route(route: Route) -> pl.Expr:

@@ -24,7 +24,7 @@ from tracelens.store import Store, is_store
 # to a minute outside the window complete the traces at its edges.
 MARGIN_NANO = 60_000_000_000
 # Columns that no answer about a window looks at; of events those of proxies, which tell their phases, are read.
-HEAVY = ("links", "overflow", "status_message", "trace_state", "scope_version")
+HEAVY = ("links", "overflow", "status_message", "scope_version")
 
 
 @dataclass(frozen=True, slots=True)

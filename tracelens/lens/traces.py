@@ -19,8 +19,10 @@ from tracelens.lens.paths import Walk
 from tracelens.lens.question import Answer, Question, SourceInfo, TraceAnswer
 from tracelens.lens.sources import Source
 from tracelens.lens.where import trace_id as parse_trace_id
+from tracelens.names import NOTHING
 from tracelens.repair import TRACE_MARKS
 from tracelens.spans import KINDS, SPAN_MARKS, is_attribute
+from tracelens.taught import Taught
 
 MAX_ROWS = 1_000  # of a search: more is a filter not yet written
 
@@ -31,7 +33,7 @@ def traces(window: Analysed, question: Question, slowest: int | None, limit: int
     Open traces are left out, as from every answer but a single trace.
     """
     forest = window.forest
-    matched = np.unique(window.selected(question)["trace"].to_numpy())
+    matched = np.unique(window.selected(question, echoes=True)["trace"].to_numpy())
     first = forest.trace_offsets[:-1][matched]
     entry = forest.entry[matched]
     n_spans = np.diff(forest.trace_offsets)[matched]
@@ -79,7 +81,7 @@ def traces(window: Analysed, question: Question, slowest: int | None, limit: int
     return Answer(rows=rows.sort(key, "trace_id", descending=[True, False]).head(count).collect(), source=window.info)
 
 
-def trace(source: Source, text: str, walk: Walk, *, skew: bool = True) -> TraceAnswer:
+def trace(source: Source, text: str, walk: Walk, *, taught: Taught = NOTHING, skew: bool = True) -> TraceAnswer:
     """Return one trace, open or settled, in tree order.
 
     text: the trace id in hexadecimal. Raises InputError when no span has it.
@@ -88,7 +90,7 @@ def trace(source: Source, text: str, walk: Walk, *, skew: bool = True) -> TraceA
     if found.is_empty():
         raise InputError(f"no span of trace {text} is here. It may be outside the retention, or not have arrived yet.")
     forest = forests.link(found, skew=skew)
-    folded = calls(forest)
+    folded = calls(forest, taught)
     path = walked(forest, forest.entry, tolerance=walk.tolerance, asynchronous=walk.asynchronous)
     order = _tree_order(forest)
     row_of = np.empty(len(order), np.int64)

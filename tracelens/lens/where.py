@@ -122,12 +122,11 @@ def trace_id(text: str) -> bytes:
     return bytes.fromhex(digits.rjust(32, "0"))
 
 
-def select(calls: Calls, spans: pl.DataFrame, conditions: Collection[Condition]) -> pl.DataFrame:
-    """Return the rows of CALLS that match every condition.
+def select(table: pl.DataFrame, calls: Calls, spans: pl.DataFrame, conditions: Collection[Condition]) -> pl.DataFrame:
+    """Return the rows of `table`, CALLS or REQUESTS, that match every condition.
 
     spans: the forest's, row by row with the labels in `calls`.
     """
-    table = calls.table
     for condition in conditions:
         if condition.attribute_key or condition.key == "name":
             table = table.filter(_has_span(calls, spans, table, condition))

@@ -50,6 +50,9 @@ def source(info: SourceInfo) -> dict[str, Any]:
         "repairs": info.repairs,
         "rejected_spans": info.rejected_spans,
         "losses": list(info.losses),
+        "sampling_rate": info.sampling_rate,
+        "sampling_told_by": list(info.sampling_told_by),
+        "coverage": info.coverage,
     }
 
 

@@ -1,0 +1,129 @@
+"""Sampling: how many requests a trace stands for.
+
+Owns the rate of each trace, by the first that tells it:
+
+    tracestate   the rejection threshold `ot=th:…` that SDKs pass on (OpenTelemetry's consistent sampling): exact
+    configured   what the mesh's owner says (`[sampling]`)
+    request_id   Envoy keeps a request when the first eight digits of its x-request-id, modulo 10,000, are below
+                 10,000 times the rate, and writes 9 as the id's 15th character; so the ids that were kept show
+                 the rate. Requests that somebody forced to be traced (a, b) stand for themselves
+    unknown      then a trace is counted once, and answers say so
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from tracelens import semconv
+from tracelens.forest import Forest
+from tracelens.spans import attribute
+from tracelens.taught import Taught
+
+TOLD_BY = ("unknown", "tracestate", "configured", "request_id")  # by code
+UNKNOWN, TRACESTATE, CONFIGURED, REQUEST_ID = range(4)
+ENOUGH_IDS = 50  # fewer say too little about a rate
+DOUBT = 0.001  # how often the true rate may lie outside the interval
+PARTS = 10_000  # Envoy's resolution: a hundredth of a percent
+THRESHOLD = r"(?:^|,)\s*ot=(?:[^,]*;)?th:([0-9a-f]{1,14})(?:;|,|\s|$)"
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """The weight of each trace: 1 / the rate it was kept at."""
+
+    weight: npt.NDArray[np.float64]  # [T]
+    told_by: npt.NDArray[np.int8]  # [T] codes of TOLD_BY
+
+    @property
+    def varies(self) -> bool:
+        """Whether traces stand for different numbers of requests."""
+        return bool(len(self.weight)) and bool((self.weight != self.weight[0]).any())
+
+    @property
+    def rate(self) -> float | None:
+        """The share of requests that traces were kept of; None when nothing tells it."""
+        known = self.told_by != UNKNOWN
+        return float(known.sum() / self.weight[known].sum()) if known.any() else None
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """What told it."""
+        return tuple(name for code, name in enumerate(TOLD_BY) if (self.told_by == code).any())
+
+
+def sampling(forest: Forest, workload: pl.Series, taught: Taught) -> Sampling:
+    """Return the sampling of a forest's traces. workload: of each span."""
+    weight, told_by = np.ones(forest.traces), np.zeros(forest.traces, np.int8)
+    if not forest.traces:
+        return Sampling(weight, told_by)
+    begins = workload.gather(forest.entry)
+    _by_request_id(forest, begins, weight, told_by)
+    rates = begins.replace_strict(taught.rates, default=taught.rate, return_dtype=pl.Float64)
+    configured = np.array(rates.is_not_null().to_numpy(), np.bool_)
+    weight[configured] = 1 / rates.drop_nulls().to_numpy()
+    told_by[configured] = CONFIGURED
+    _by_tracestate(forest, weight, told_by)
+    return Sampling(weight, told_by)
+
+
+def _by_tracestate(forest: Forest, weight: npt.NDArray[np.float64], told_by: npt.NDArray[np.int8]) -> None:
+    state = forest.spans["trace_state"]
+    if state.null_count() == len(state):
+        return
+    digits = state.str.extract(THRESHOLD).str.pad_end(14, "0")
+    rows = np.flatnonzero(digits.is_not_null().to_numpy())
+    threshold = np.array([int(text, 16) for text in digits.drop_nulls()], np.float64)
+    trace, first = np.unique(forest.trace_of(rows), return_index=True)
+    weight[trace] = 2.0**56 / (2.0**56 - threshold[first])
+    told_by[trace] = TRACESTATE
+
+
+def _by_request_id(
+    forest: Forest, begins: pl.Series, weight: npt.NDArray[np.float64], told_by: npt.NDArray[np.int8]
+) -> None:
+    """Estimate the rate of each workload that traces begin at; where it has few ids, of all of them together."""
+    columns = forest.spans.columns
+    own = attribute(columns, semconv.ENVOY_REQUEST_ID)
+    ids = forest.spans.select("kind", id=own)["id"].gather(forest.entry)
+    if ids.null_count() == len(ids):
+        return
+    told = pl.DataFrame({"begins": begins, "id": ids}).with_row_index("trace")
+    marked = pl.col("id").str.slice(14, 1)
+    told = told.with_columns(
+        drawn=pl.when(marked == "9").then(
+            pl.col("id").str.slice(0, 8).str.to_integer(base=16, strict=False, dtype=pl.Int64) % PARTS
+        ),
+        forced=marked.is_in(["a", "b"]).fill_null(value=False),
+    )
+    drawn = told.filter(pl.col("drawn").is_not_null())
+    forced = told.filter("forced")["trace"].to_numpy()
+    weight[forced], told_by[forced] = 1.0, REQUEST_ID
+    if len(drawn) < ENOUGH_IDS:
+        return
+    together = rate_of(drawn["drawn"])
+    for (_,), group in drawn.group_by("begins", maintain_order=True):
+        rate = rate_of(group["drawn"]) if len(group) >= ENOUGH_IDS else together
+        weight[group["trace"].to_numpy()] = 1 / rate
+        told_by[group["trace"].to_numpy()] = REQUEST_ID
+
+
+def rate_of(drawn: Iterable[int]) -> float:
+    """Return the rate that draws below PARTS times it show: the roundest within its interval of confidence.
+
+    The greatest of n draws bounds it from below, and is less than a share DOUBT^(1/n) of it in DOUBT of all cases.
+    """
+    values = list(drawn)
+    least = max(values) + 1
+    most = min(PARTS, math.floor(least * DOUBT ** (-1 / len(values))))
+    step = PARTS
+    while True:
+        candidate = -(-least // step) * step
+        if candidate <= most:
+            return candidate / PARTS
+        step = step // 2 if str(step)[0] == "1" and step > 1 else step // 5 if step > 1 else 1
