@@ -16,10 +16,13 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from tracelens.errors import PortTaken, TracelensError, UsageError
+from tracelens.taught import Taught
 
 SOURCE = "TRACELENS_SOURCE"  # read by page.py
+CONFIG = "TRACELENS_CONFIG"  # read by cache.py
 POLL_SECONDS = 1.0  # where a process's end is no event
 GRACE_SECONDS = 2  # for answers under way; open pages reconnect by themselves
 
@@ -29,6 +32,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m dashboard", description="The TraceLens dashboard.")
     parser.add_argument("--source", required=True, help="a store, a data directory, or a dump")
     parser.add_argument("--address", default="127.0.0.1:8501", help="HOST:PORT; port 0 picks a free one")
+    parser.add_argument("--config", type=Path, help="TOML: names of [routes], rates of [sampling]")
     parser.add_argument("--insecure", action="store_true", help="allow an address beyond loopback without a password")
     return parser.parse_args(given)
 
@@ -126,6 +130,9 @@ def main(given: Sequence[str] | None = None) -> int:
     options = arguments(given)
     try:
         with bind(options.address, insecure=options.insecure) as listening:
+            if options.config is not None:
+                Taught.read(options.config)  # now, not when the first page is drawn
+                os.environ[CONFIG] = str(options.config.resolve())
             end_quietly()
             end_with_parent()
             serve(options.source, listening)

@@ -6,6 +6,8 @@ Answers are shared between sessions and must not be changed.
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import streamlit as st
@@ -13,13 +15,16 @@ import streamlit as st
 from dashboard import queries
 from tracelens.errors import InputError
 from tracelens.lens import Lens, Question
+from tracelens.taught import Taught
 
+CONFIG = "TRACELENS_CONFIG"  # environment: what `python -m dashboard --config` was given
 ANSWERS = 256  # remembered a kind: a few pages, windows and boxes of a few people
 
 
 @st.cache_resource(show_spinner=False, max_entries=2)
 def _lens(source: str) -> Lens:
-    return Lens.open(source)
+    config = os.environ.get(CONFIG)
+    return Lens.open(source, taught=Taught.read(Path(config) if config else None))
 
 
 def lens(source: str) -> Lens:

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tests.builders import frame, span_id, trace, traces
+from tests.builders import frame, span_id, trace, trace_id, traces
 from tracelens import _fold
 from tracelens.calls import Calls, calls
 from tracelens.forest import link
@@ -155,8 +155,49 @@ def test_direction_without_cluster_prefixes_comes_from_the_nearest_proxy_above(p
 
 
 def test_a_plain_gateway_is_known_by_never_carrying_a_request_inbound() -> None:
-    row = proxy(1, None, "edge", "outbound", kind=SERVER)
+    plain = {"attr:node_id": "edge-1", "service_name": "edge"}
+    row = proxy(1, None, "edge", "outbound", kind=SERVER, **plain)
     assert table(frame([row, proxy(2, 1, "catalog", "inbound")]))[0] == ("edge", "GET /product/{id}", None)
+
+
+def test_a_sidecar_that_only_sends_is_no_gateway() -> None:
+    """A job's: with upstream spans all of its spans say SERVER."""
+    row = proxy(1, None, "job", "outbound", kind=SERVER)
+    assert table(frame([row, proxy(2, 1, "catalog", "inbound")])) == [("catalog", "GET /product/{id}", "job")]
+
+
+def test_a_root_of_a_sidecar_goes_out_when_its_other_requests_come_in_for_another_cluster() -> None:
+    """Plain Envoys' clusters have no prefix, and with upstream spans all kinds are SERVER: pricing drops headers."""
+    rows = [
+        proxy(1, None, "gateway", "outbound"),
+        proxy(2, 1, "pricing", "inbound"),
+        {**proxy(3, None, "pricing", "outbound", kind=SERVER), "trace_id": trace_id(2)},
+        {**proxy(4, 3, "db", "inbound"), "trace_id": trace_id(2)},
+    ]
+    for row, cluster in zip(rows, ("pricing", "local_app", "db", "local_app"), strict=True):
+        row["attr:upstream_cluster"] = cluster
+    assert [(service, caller) for service, _, caller in table(frame(rows))] == [
+        ("gateway", None),
+        ("pricing", "gateway"),
+        ("db", "pricing"),
+    ]
+
+
+def test_an_app_that_drops_headers_is_not_counted_beside_its_proxy() -> None:
+    """Its span begins a trace of its own: the proxy told the call already."""
+    taken = [{**proxy(n, None, "pricing", "inbound"), "trace_id": trace_id(n)} for n in (1, 2)]
+    own = [{**app(n, 0, "pricing", SERVER), "trace_id": trace_id(n), "parent_span_id": None} for n in (3, 4)]
+    assert folded(frame(taken + own)).table["echo"].to_list() == [False, False, True, True]
+    # Where most calls go on below the proxy's span, a span without one is a call of its own: a probe, say.
+    linked = [{**app(n + 10, n, "pricing", SERVER), "trace_id": trace_id(n)} for n in (1, 2)]
+    assert not folded(frame(taken + linked + own)).table["echo"].any()
+
+
+def test_an_attempt_is_known_by_what_it_lacks_whatever_its_name() -> None:
+    """`upstream_operation` names it: no node id, no request id, an upstream address."""
+    row = attempt(2, 1, "web") | {"name": "GET -> catalog", "attr:upstream_address": "10.0.0.7:80"}
+    spans = frame([proxy(1, None, "web", "outbound"), row, proxy(3, 2, "catalog", "inbound")])
+    assert folded(spans).role.tolist() == [_fold.PROXY, _fold.ATTEMPT, _fold.PROXY]
 
 
 def test_apps_without_sidecars_have_calls() -> None:

@@ -39,6 +39,7 @@ KEYS = {
     ("edges",): {"caller", "callee", "calls", "errors", "p50_nano", "p90_nano", "p99_nano"},
     ("findings",): {"kind", "service", "route", "traces", "cost_nano", "evidence", "exemplar_trace_id"},
     ("edges", "--gateways", "off"): {"caller", "callee", "calls", "errors", "p50_nano", "p90_nano", "p99_nano"},
+    ("routes", "--explain-names"): {"service", "route", "rule", "n", "paths", "example"},
     ("traces", "--slowest", "3"): {
         "trace_id", "service", "route", "start_unix_nano", "duration_nano", "spans", "services", "errors", "complete",
     },
@@ -52,6 +53,27 @@ def test_json_has_the_keys_that_are_promised(verb: tuple[str, ...]) -> None:
     assert document["method"] == {"percentile": "exact", "relative_error": 0.0, "sampled": False}
     assert all(set(row) >= KEYS[verb] for row in document["rows"])
     assert document["rows"]
+
+
+def test_a_mesh_can_be_taught_names_and_rates(tmp_path: Path) -> None:
+    config = tmp_path / "tracelens.toml"
+    config.write_text('[routes]\n"/cart/*" = "/cart/{user}"\n[sampling]\nrate = 0.1\n')
+    told = answer("routes", DUMP, "--config", str(config))
+    plain = {(row["service"], row["route"]): row for row in answer("routes", DUMP)["rows"]}
+    taught = {(row["service"], row["route"]): row for row in told["rows"]}
+    assert ("frontend", "GET /cart/{user}") in taught
+    assert ("frontend", "GET /cart/{user}") not in plain
+    key = ("frontend", "POST /checkout")
+    assert (taught[key]["n"], taught[key]["calls"]) == (plain[key]["n"], 10 * plain[key]["calls"])
+    assert taught[key]["p99_nano"] == plain[key]["p99_nano"]
+    assert (told["method"]["sampled"], told["source"]["sampling_rate"]) == (True, 0.1)
+    rules = {
+        row["route"]: row["rule"] for row in answer("routes", DUMP, "--explain-names", "--config", str(config))["rows"]
+    }
+    assert rules["GET /cart/{user}"] == "taught"
+    text = tracelens("edges", DUMP, "--config", str(config)).stdout.decode()
+    assert "sampled 10.0 % (by configured)" in text
+    assert "coverage 100.0 %" in text
 
 
 def test_one_trace_is_found_among_the_slowest() -> None:
@@ -68,6 +90,7 @@ def test_one_trace_is_found_among_the_slowest() -> None:
     [
         (["routes", DUMP], 0, ""),
         (["routes", DUMP, "--where", "colour=red"], 2, "no key"),
+        (["routes", DUMP, "--config", "absent.toml"], 2, "cannot be read"),
         (["routes", DUMP, "--since", "1h", "--start", "2026-01-01"], 2, "one of them"),
         (["routes", DUMP, "--format", "xml"], 2, "xml"),
         (["critical-path", DUMP, "--band", "9-1"], 2, "band"),

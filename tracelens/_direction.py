@@ -21,22 +21,28 @@ Small = npt.NDArray[np.int8]
 
 
 def learn(
-    node: Codes, hint: Small, role: Small, kind: pl.Series, cluster: pl.Series, parent: npt.NDArray[np.int64]
+    node: Codes,
+    hint: Small,
+    role: Small,
+    sidecar: npt.NDArray[np.bool_],
+    kind: pl.Series,
+    cluster: pl.Series,
+    parent: npt.NDArray[np.int64],
 ) -> None:
     """Complete `hint` by what an Envoy's other spans tell of it.
 
-    node: code of the Envoy's node id, -1 without one. kind, cluster: as the spans have them.
+    node: code of the Envoy's node id, -1 without one. sidecar: the id says so. kind, cluster: as the spans have them.
     """
-    _mark_gateways(node, hint, role, kind)
+    _mark_gateways(node, hint, role, sidecar, kind)
     _mark_roots(node, hint, role, cluster, parent)
 
 
-def _mark_gateways(node: Codes, hint: Small, role: Small, kind: pl.Series) -> None:
-    """Call an outbound SERVER span of an Envoy that carries no request inbound a gateway's."""
+def _mark_gateways(node: Codes, hint: Small, role: Small, sidecar: npt.NDArray[np.bool_], kind: pl.Series) -> None:
+    """Call an outbound SERVER span of an Envoy that carries no request inbound a gateway's, unless it is a sidecar."""
     known = (node >= 0) & (role == PROXY)
     other = np.zeros(int(node.max(initial=-1)) + 1, bool)
     other[node[known & ((hint == INBOUND) | (hint == UNKNOWN))]] = True
-    outbound = known & (hint == OUTBOUND) & (kind.fill_null(0).to_numpy() == SERVER)
+    outbound = known & ~sidecar & (hint == OUTBOUND) & (kind.fill_null(0).to_numpy() == SERVER)
     outbound[outbound] = ~other[node[outbound]]
     hint[outbound] = GATEWAY
 

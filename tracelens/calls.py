@@ -154,6 +154,7 @@ def _facts(spans: pl.DataFrame, taught: Taught) -> pl.DataFrame:
             hint=hint.cast(pl.Int8),
             node=node,
             cluster=cluster,
+            sidecar=node.str.starts_with("sidecar~").fill_null(value=False),
             typed=(kind != UNSPECIFIED).cast(pl.Int8),
             referenced=pl.col("parent_span_id").is_not_null().cast(pl.Int8),
             error=failed,
@@ -182,7 +183,9 @@ def _fold_spans(forest: Forest, facts: pl.DataFrame) -> _Folded:
     role, hint, typed, referenced = (_array(facts[name], np.int8) for name in ("role", "hint", "typed", "referenced"))
     folded = _Folded(role, np.zeros(n, np.int8), np.full(n, -1, np.int64), np.zeros(n, np.int8))
     node = codes(facts["node"])
-    _direction.learn(node, hint, role, forest.spans["kind"], facts["cluster"], forest.parent)
+    _direction.learn(
+        node, hint, role, facts["sidecar"].to_numpy(), forest.spans["kind"], facts["cluster"], forest.parent
+    )
     _fold.fold(
         forest.parent,
         forest.child_offsets,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -65,6 +66,10 @@ StrictOption = Annotated[bool, typer.Option(help="Any unreadable record ends the
 InputOption = Annotated[
     str | None, typer.Option("--input-format", help="otlp-json, otlp-proto, jaeger-json or zipkin-json; else it looks.")
 ]
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", envvar="TRACELENS_CONFIG", help="TOML: names of [routes], rates of [sampling]."),
+]
 RouteOption = Annotated[
     str | None, typer.Option(help="A route as `routes` prints it, with its service before it when two share the name.")
 ]
@@ -76,6 +81,9 @@ AsyncOption = Annotated[bool, typer.Option("--async", help="A child that outlive
 @app.command(epilog="Example: tracelens routes samples/dumps/shop.otlp.jsonl.gz --where 'service=frontend'")
 def routes(
     source: SourceArgument,
+    explain_names: Annotated[
+        bool, typer.Option("--explain-names", help="Which rule named each route, of what.")
+    ] = False,
     output: FormatOption = Format.TEXT,
     since: SinceOption = None,
     start: StartOption = None,
@@ -84,13 +92,17 @@ def routes(
     limit: LimitOption = None,
     strict: StrictOption = False,
     input_format: InputOption = None,
+    config: ConfigOption = None,
 ) -> None:
     """Per route: calls, errors, mean, p50, p90, p99, max."""
-    lens = _lens(source, input_format, strict=strict)
-    answer = lens.routes(_question(lens, since, start, end, where))
+    lens = _lens(source, input_format, config, strict=strict)
+    question = _question(lens, since, start, end, where)
     from tracelens.report import text
 
-    _write(answer, output, text.ROUTES, limit, empty="no calls in this window.")
+    if explain_names:
+        _write(lens.route_names(question), output, text.ROUTE_NAMES, limit, empty="no calls in this window.")
+    else:
+        _write(lens.routes(question), output, text.ROUTES, limit, empty="no calls in this window.")
 
 
 @app.command(
@@ -113,12 +125,13 @@ def critical_path(
     limit: LimitOption = None,
     strict: StrictOption = False,
     input_format: InputOption = None,
+    config: ConfigOption = None,
 ) -> None:
     """Where the latency of many traces goes, summed along their critical paths."""
     from tracelens.cli_values import bands, route_named
     from tracelens.report import document, text
 
-    lens = _lens(source, input_format, strict=strict)
+    lens = _lens(source, input_format, config, strict=strict)
     question = _question(lens, since, start, end, where)
     walk, on = _walk(tolerance, asynchronous=asynchronous), skew is Switch.ON
     key: Route | None = None if route is None else route_named(lens.routes(question).rows, route)
@@ -145,11 +158,12 @@ def trace(
     asynchronous: AsyncOption = False,
     strict: StrictOption = False,
     input_format: InputOption = None,
+    config: ConfigOption = None,
 ) -> None:
     """One trace: its tree, its critical path, and what had to be repaired."""
     from tracelens.report import document, text
 
-    lens = _lens(source, input_format, strict=strict)
+    lens = _lens(source, input_format, config, strict=strict)
     found = lens.trace(trace_id, walk=_walk(tolerance, asynchronous=asynchronous), skew=skew is Switch.ON)
     if output is Format.TEXT:
         text.trace(found, sys.stdout)
@@ -171,9 +185,10 @@ def traces(
     limit: LimitOption = None,
     strict: StrictOption = False,
     input_format: InputOption = None,
+    config: ConfigOption = None,
 ) -> None:
     """Search for traces."""
-    lens = _lens(source, input_format, strict=strict)
+    lens = _lens(source, input_format, config, strict=strict)
     found = lens.traces(_question(lens, since, start, end, where), slowest, limit or 100)
     from tracelens.report import text
 
@@ -191,9 +206,10 @@ def hops(
     limit: LimitOption = None,
     strict: StrictOption = False,
     input_format: InputOption = None,
+    config: ConfigOption = None,
 ) -> None:
     """Per caller, callee and route: the time of client, proxies, network and app."""
-    lens = _lens(source, input_format, strict=strict)
+    lens = _lens(source, input_format, config, strict=strict)
     answer = lens.hops(_question(lens, since, start, end, where))
     from tracelens.report import text
 
@@ -214,9 +230,10 @@ def edges(
     limit: LimitOption = None,
     strict: StrictOption = False,
     input_format: InputOption = None,
+    config: ConfigOption = None,
 ) -> None:
     """Who calls whom: calls, errors, p50, p90, p99 as the caller waited."""
-    lens = _lens(source, input_format, strict=strict)
+    lens = _lens(source, input_format, config, strict=strict)
     answer = lens.edges(_question(lens, since, start, end, where), gateways=gateways is Switch.ON)
     from tracelens.report import text
 
@@ -234,9 +251,10 @@ def findings(
     limit: LimitOption = None,
     strict: StrictOption = False,
     input_format: InputOption = None,
+    config: ConfigOption = None,
 ) -> None:
     """What is wrong in known ways: retries, N+1, serial calls, timeouts, heavy sidecars, broken propagation."""
-    lens = _lens(source, input_format, strict=strict)
+    lens = _lens(source, input_format, config, strict=strict)
     answer = lens.findings(_question(lens, since, start, end, where))
     from tracelens.report import text
 
@@ -276,10 +294,11 @@ def version(
     sys.stdout.write(versions(verbose=verbose))
 
 
-def _lens(source: str, input_format: str | None, *, strict: bool) -> Lens:
+def _lens(source: str, input_format: str | None, config: Path | None, *, strict: bool) -> Lens:
     from tracelens.lens import Lens
+    from tracelens.taught import Taught
 
-    return Lens.open(source, input_format=input_format, strict=strict)
+    return Lens.open(source, input_format=input_format, strict=strict, taught=Taught.read(config))
 
 
 def _question(lens: Lens, since: str | None, start: str | None, end: str | None, where: list[str] | None) -> Question:

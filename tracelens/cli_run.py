@@ -60,7 +60,12 @@ WorkersOption = Annotated[
 ]
 EngineOption = Annotated[Engine, typer.Option("--grpc-engine", help="What speaks gRPC.")]
 ConfigOption = Annotated[
-    Path | None, typer.Option("--config", help="TOML: what is redacted and limited before it is stored.")
+    Path | None,
+    typer.Option(
+        "--config",
+        envvar="TRACELENS_CONFIG",
+        help="TOML: [redact] and [limits] before spans are stored; [routes] and [sampling] of the dashboard.",
+    ),
 ]
 TelemetryOption = Annotated[
     str | None, typer.Option(help="HOST:PORT of an OTLP/gRPC collector that our own metrics are sent to.")

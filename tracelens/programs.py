@@ -197,7 +197,8 @@ def _start(programs: Programs, options: Options, *, collects: bool) -> dict[str,
         address = _resolved(options.dashboard)
         source = options.store or str(options.data_dir)
         allow = ["--insecure"] if options.insecure else []
-        program = programs.start("dashboard", "--source", source, "--address", address, *allow, quiet=True)
+        told = ["--config", str(options.config)] if options.config else []
+        program = programs.start("dashboard", "--source", source, "--address", address, *told, *allow, quiet=True)
         _await_page(program, address)
         addresses["dashboard"] = address
         _write_addresses(file, addresses)

@@ -16,6 +16,7 @@ SERVICE_NAME: Final[Names] = ("service.name",)
 SERVICE_NAMESPACE: Final[Names] = ("service.namespace", "k8s.namespace.name", "istio.namespace")
 SERVICE_VERSION: Final[Names] = ("service.version", "istio.canonical_revision")
 HOST: Final[Names] = ("k8s.node.name", "host.id", "host.ip", "host.name")
+K8S_POD_NAME: Final[Names] = ("k8s.pod.name",)
 K8S_POD: Final[Names] = ("k8s.pod.uid", "k8s.pod.name")
 K8S_WORKLOAD: Final[Names] = (
     "k8s.deployment.name",

@@ -15,6 +15,7 @@ Owns the patterns and their thresholds. All are told from the requests of
                             headers on; cost unknown
     request_id_dropped      a workload's calls have another x-request-id than it was called with: Envoys sample them
                             anew, so that of sampled traces most end at it; cost unknown
+    clock_skew              two hosts' clocks differ for certain (`clocks.py`), and spans had to be moved; cost none
 """
 
 from __future__ import annotations
@@ -40,14 +41,15 @@ HEAVY_SHARE = 0.2  # of the calls' time
 ENOUGH = 20  # calls, before a share is told
 SAME_CALLS = 5  # by one call, of one kind
 OTHER_CALLS = 3  # by one call, of different kinds
+LEAST_SKEW_NANO = 100_000  # less is within what clocks and their readers do
 OWN_TRACES = 0.5  # of a workload's calls that begin traces of their own
 
 WHOLE = ~pl.col("censored")
 ROUTE = ("service", "route")
 
 
-def findings(requests: pl.LazyFrame) -> pl.LazyFrame:
-    """Return FINDINGS, the costliest first. requests: REQUESTS of `hops.py`."""
+def findings(requests: pl.LazyFrame, clocks: pl.LazyFrame | None = None) -> pl.LazyFrame:
+    """Return FINDINGS, the costliest first. requests: REQUESTS of `hops.py`; clocks: CLOCKS of `clocks.py`."""
     found = [
         _retries(requests),
         _timeouts(requests),
@@ -57,6 +59,7 @@ def findings(requests: pl.LazyFrame) -> pl.LazyFrame:
         _unrouted(requests),
         _broken_propagation(requests),
         _request_id_dropped(requests),
+        *([] if clocks is None else [_clock_skew(clocks)]),
     ]
     rows = pl.concat([one.select(FINDINGS.names()).cast(FINDINGS) for one in found])
     return rows.sort(
@@ -199,6 +202,29 @@ def _request_id_dropped(requests: pl.LazyFrame) -> pl.LazyFrame:
         ),
         route=pl.lit(None, pl.String),
     ).filter(pl.col("hits") >= OWN_TRACES * pl.col("n"))
+
+
+def _clock_skew(clocks: pl.LazyFrame) -> pl.LazyFrame:
+    certain = (pl.col("low_nano") > LEAST_SKEW_NANO) | (pl.col("high_nano") < -LEAST_SKEW_NANO)
+    ahead = pl.col("offset_nano") > 0
+    doubt = (pl.col("high_nano") - pl.col("low_nano")) / 2
+    return clocks.filter(pl.col("offset_nano").is_not_null() & certain).select(
+        kind=pl.lit("clock_skew"),
+        service=pl.when(ahead).then("other").otherwise("host"),
+        route=pl.lit(None, pl.String),
+        traces=pl.col("n"),
+        cost_nano=pl.lit(None, pl.Int64),
+        evidence=_text(
+            "its clock is ", _milliseconds(pl.col("offset_nano").abs()), " ms ahead of ",
+            pl.when(ahead).then("host").otherwise("other"), "'s, to ±", _milliseconds(doubt), " ms, by ", pl.col("n"),
+            " calls; ", pl.col("shifted"), " spans were moved",
+        ),
+        exemplar_trace_id=pl.lit(None, pl.Binary),
+    )  # fmt: skip
+
+
+def _milliseconds(nano: pl.Expr) -> pl.Expr:
+    return (nano / 1_000_000).round(2)
 
 
 def _told(every: pl.LazyFrame, kind: str, by: tuple[str, ...], evidence: pl.Expr, **more: pl.Expr) -> pl.LazyFrame:

@@ -89,6 +89,10 @@ class Lens:
         """Which routes are there, how fast, how often wrong."""
         return _routes.routes(self._get(question), question)
 
+    def route_names(self, question: Question) -> Answer:
+        """What named each route."""
+        return _routes.route_names(self._get(question), question)
+
     def summary(self, question: Question) -> Answer:
         """How all first calls of traces fare together."""
         return _routes.summary(self._get(question), question)

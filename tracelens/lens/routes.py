@@ -7,6 +7,7 @@ import polars as pl
 from tracelens.analysis import routes as analysis
 from tracelens.lens.analysed import Analysed
 from tracelens.lens.question import Answer, Question
+from tracelens.names import path
 
 Route = tuple[str, str]  # service, operation
 
@@ -15,6 +16,29 @@ def routes(window: Analysed, question: Question) -> Answer:
     """Return ROUTES rows, most impact first."""
     rows = analysis.routes(window.selected(question).lazy(), weighted=window.weighted).collect()
     return Answer(rows=rows, source=window.info, method=window.method)
+
+
+def route_names(window: Analysed, question: Question) -> Answer:
+    """Return one row a route and rule: service, route, rule, n, paths, example; the busiest first."""
+    table = window.selected(question)
+    spans = window.forest.spans
+    # The path stands on the entry span, or on that of the app behind it.
+    own = spans.select("kind", path=path(spans.columns))["path"]
+    told = (
+        table.lazy()
+        .select("service", "route")
+        .with_columns(rule=window.calls.rule.gather(table["span"]).cast(pl.String), path=own.gather(table["span"]))
+    )
+    rows = (
+        told.group_by("service", "route", "rule")
+        .agg(
+            n=pl.len().cast(pl.Int64),
+            paths=pl.col("path").drop_nulls().n_unique().cast(pl.Int64),
+            example=pl.col("path").min(),
+        )
+        .sort("n", "service", "route", "rule", descending=[True, False, False, False])
+    )
+    return Answer(rows=rows.collect(), source=window.info, method=window.method)
 
 
 def summary(window: Analysed, question: Question) -> Answer:

@@ -44,6 +44,14 @@ ROUTES: Sequence[Column] = (
     ("censored", "aborted", count),
     ("exemplar_trace_id", "trace at p99", hexadecimal),
 )
+ROUTE_NAMES: Sequence[Column] = (
+    ("service", "service", plain),
+    ("route", "route", plain),
+    ("rule", "named by", plain),
+    ("n", "calls seen", count),
+    ("paths", "paths", count),
+    ("example", "for example", plain),
+)
 PROFILE: Sequence[Column] = (
     ("label", "call path", plain),
     ("layer", "layer", plain),
@@ -113,7 +121,7 @@ FINDINGS: Sequence[Column] = (
 )
 LEFT = {
     "service", "route", "label", "layer", "operation", "trace_id", "exemplar_trace_id", "start_unix_nano", "span",
-    "caller", "callee", "level", "kind", "evidence",
+    "caller", "callee", "level", "kind", "evidence", "rule", "example", "missing",
 }  # fmt: skip
 
 
@@ -123,8 +131,31 @@ def answer(found: Answer, columns: Sequence[Column], out: TextIO, *, empty: str)
     if found.rows.is_empty():
         console.print(Text(empty))
     else:
-        console.print(_table(found.rows, columns))
+        rows = found.rows.with_columns(_missing(found.rows))
+        console.print(_table(rows, _told(columns, found, rows)))
     console.print(Text(footer(found.source), style="dim"))
+
+
+def _missing(rows: pl.DataFrame) -> list[pl.Expr]:
+    """Return the column `missing`: how many spans of callees are not there, and why, as `3 sampling, 1 late`."""
+    reasons = [name for name in rows.columns if name.startswith("missing_")]
+    said = [
+        pl.when(pl.col(name) > 0).then(pl.format("{} " + name.removeprefix("missing_").replace("_", " "), name))
+        for name in reasons
+    ]
+    return [pl.concat_str(said, separator=", ", ignore_nulls=True).alias("missing")] if reasons else []
+
+
+def _told(columns: Sequence[Column], found: Answer, rows: pl.DataFrame) -> Sequence[Column]:
+    """Return the columns worth a place: what was seen where calls are an estimate, reasons where a span is missing."""
+    wanted = []
+    for column in columns:
+        wanted.append(column)
+        if column[0] == "calls" and "n" in rows.columns and found.method.sampled:
+            wanted.append(("n", "seen", count))
+        if column[0] == "coverage" and "missing" in rows.columns and (rows["missing"] != "").any():
+            wanted.append(("missing", "missing spans", plain))
+    return wanted
 
 
 def profile(found: Answer, out: TextIO, *, empty: str) -> None:
@@ -214,6 +245,11 @@ def footer(info: SourceInfo) -> str:
         parts.append(f"{count(info.open_traces)} traces still open, left out")
     if info.repairs:
         parts.append("repaired: " + ", ".join(f"{name} {count(n)}" for name, n in sorted(info.repairs.items())))
+    if info.sampling_rate is not None:
+        told_by = ", ".join(name.replace("_", " ") for name in info.sampling_told_by if name != "unknown")
+        parts.append(f"sampled {percent(info.sampling_rate)} (by {told_by})")
+    if info.coverage is not None:
+        parts.append(f"coverage {percent(info.coverage)}")
     if info.rejected_spans:
         parts.append(f"{count(info.rejected_spans)} spans without a usable id rejected")
     return " · ".join(parts)
