@@ -11,7 +11,7 @@ import streamlit as st
 from dashboard import bar, page, state
 from dashboard.cache import lens as opened
 from dashboard.page import Page
-from dashboard.views import critical_path, overview, problem, route, trace
+from dashboard.views import critical_path, overview, problem, route, service_map, trace
 from tracelens.errors import TracelensError
 
 View = Callable[[Page], None]
@@ -19,6 +19,7 @@ VIEWS: dict[str, View] = {
     "overview": overview.draw,
     "route": route.draw,
     "critical-path": critical_path.draw,
+    "map": service_map.draw,
     "trace": trace.draw,
 }
 ASSETS = Path(__file__).parent / "assets"

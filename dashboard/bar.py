@@ -15,7 +15,7 @@ from dashboard.cache import lens as opened
 from dashboard.state import CUSTOM, WINDOW_NAMES, State
 from tracelens.lens import Lens
 
-NAMES = {"overview": "Overview", "route": "Route", "critical-path": "Critical path", "trace": "Trace"}
+NAMES = {"overview": "Overview", "route": "Route", "critical-path": "Critical path", "map": "Map", "trace": "Trace"}
 EXAMPLE = "service=cart status=error duration>200ms attr.user_agent~curl"
 
 KEYS = """

@@ -28,6 +28,12 @@ __all__ = [
     "whole_percent",
 ]
 
+LAYERS = {
+    "network_queueing": "network + queueing",
+    "downstream": "its own calls",
+    "attempts": "attempts in vain",
+    "backoff": "between attempts",
+}
 Tone = Literal["bad", "good", "muted"]
 
 SECOND = 1_000_000_000
@@ -79,7 +85,7 @@ def _tone(difference: float, *, notable: bool) -> Tone:
 
 def layer_name(layer: str) -> str:
     """Return a layer as a person says it: `egress proxy`, `network + queueing`."""
-    return "network + queueing" if layer == "network_queueing" else layer.replace("_", " ")
+    return LAYERS.get(layer) or layer.replace("_", " ")
 
 
 def layer_suffix(layer: str) -> str:

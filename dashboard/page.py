@@ -21,7 +21,7 @@ from dashboard import cache, clock, state
 from dashboard.clock import Moment
 from dashboard.components.headline import Run, run
 from dashboard.format import clock as clock_time
-from dashboard.format import compact, count
+from dashboard.format import compact, count, percent
 from dashboard.palette import service_colors
 from dashboard.state import State
 from tracelens.errors import UsageError
@@ -160,6 +160,11 @@ def status(page: Page, info: SourceInfo, method: Method) -> dict[str, Any]:
     runs.append(run(f"data as of {as_of} · {compact(info.spans)} spans ·"))
     if info.open_traces:
         runs.append(run(f"{count(info.open_traces)} trace{'s' * (info.open_traces != 1)} still open ·"))
+    if info.sampling_rate is not None:
+        runs.append(run(f"sampled {percent(info.sampling_rate)} ·"))
+    covered: float | None = page.ask("coverage") if page.name != "trace" else None
+    if covered is not None:
+        runs.append(run(f"coverage {percent(covered)} ·"))
     exact = method.percentile == "exact"
     runs.append(run("exact" if exact else f"sketch, ±{100 * method.relative_error:.0f} %"))
     if page.lens.source.live and not page.live:

@@ -38,6 +38,18 @@ SERVICES = (
 )
 
 
+# What a call's time is made of; the app's is the calmest, attempts in vain the darkest.
+LAYERS = {
+    "client": "#5C9E78",
+    "egress_proxy": "#8A7CC4",
+    "network_queueing": "#C9A227",
+    "ingress_proxy": "#ADA2DB",
+    "app": "#4E79A7",
+    "downstream": "#A3B0C2",
+    "attempts": "#7A4E3F",
+    "backoff": "#BC9A86",
+}
+
 SEED = 1_930  # of the hash: with it the usual names (gateway, frontend, cart, db, …) are far apart
 
 

@@ -88,6 +88,26 @@ class Paths:
     method: Method
 
 
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """Who calls whom."""
+
+    edges: list[dict[str, Any]]  # EDGES rows, the busiest first
+    services: list[str]
+    clocks: pl.DataFrame  # CLOCKS
+    source: SourceInfo
+    method: Method
+    length_nano: int  # of the window
+
+
+@dataclass(frozen=True, slots=True)
+class EdgePanel:
+    """One edge."""
+
+    hops: list[dict[str, Any]]  # HOPS rows
+    layers: pl.DataFrame  # LAYERS
+
+
 def bounds(question: Question, source: SourceInfo) -> tuple[int, int]:
     """Return where a question's window begins and ends; an open end is the data's."""
     start = question.start_nano if question.start_nano is not None else source.start_unix_nano or 0
@@ -153,6 +173,31 @@ def route(lens: Lens, question: Question, key: Route) -> RoutePage:
         method=answer.method,
         length_nano=end - start,
     )
+
+
+def graph(lens: Lens, question: Question, gateways: bool) -> Graph:
+    """Return the service graph."""
+    answer = lens.edges(question, gateways=gateways)
+    start, end = bounds(question, answer.source)
+    rows = answer.rows.to_dicts()
+    names = {name for row in rows for name in (row["caller"], row["callee"]) if name is not None}
+    return Graph(rows, sorted(names), lens.clocks(question).rows, answer.source, answer.method, end - start)
+
+
+def edge(lens: Lens, question: Question, caller: str, callee: str) -> EdgePanel:
+    """Return the hops of one edge and what its calls' time is made of."""
+    hops = lens.hops(question).rows.filter((pl.col("caller") == caller) & (pl.col("callee") == callee))
+    return EdgePanel(hops.to_dicts(), lens.layers(question, callee, caller=caller).rows)
+
+
+def layers(lens: Lens, question: Question, key: Route) -> pl.DataFrame:
+    """Return what the time of a route's calls is made of, from caller to callee."""
+    return lens.layers(question, key[0], route=key[1]).rows
+
+
+def coverage(lens: Lens, question: Question) -> float | None:
+    """Return the share of calls that have their callee's span, of those that should."""
+    return lens.coverage(question)
 
 
 def contrast(lens: Lens, question: Question, key: Route, box: tuple[int, int, int, int]) -> pl.DataFrame:
@@ -231,6 +276,10 @@ QUERIES: dict[str, Callable[..., Any]] = {
     "earlier": earlier,
     "slow": slow,
     "route": route,
+    "graph": graph,
+    "edge": edge,
+    "layers": layers,
+    "coverage": coverage,
     "contrast": contrast,
     "exemplars": exemplars,
     "paths": paths,

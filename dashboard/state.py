@@ -40,7 +40,8 @@ PAGES: dict[str, tuple[str, ...]] = {  # page -> the parameters it knows beside 
     "overview": (),
     "route": ("service", "route", "box"),
     "critical-path": ("service", "route", "band", "zoom"),
-    "trace": ("trace", "span", "only"),
+    "map": ("edge", "percentile", "gateways"),
+    "trace": ("trace", "span", "only", "proxies"),
 }
 
 

@@ -41,6 +41,18 @@ class Row:
     quiet: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A part of a whole: what it is, how much of it, and its colour."""
+
+    text: str
+    share: float
+    color: str
+
+    def data(self) -> dict[str, Any]:
+        return {"text": self.text, "share": self.share, "color": self.color}
+
+
 @dataclass(frozen=True, slots=True)
 class Said:
     """What happened in a table since the last run."""
@@ -64,12 +76,14 @@ def table(
     dense: bool = False,
     headless: bool = False,
     wide: bool = False,
+    stack: Sequence[Part] = (),
 ) -> Said:
     """Draw a table.
 
     label: for those who cannot see it. opens: rows can be pressed. hotkeys:
     arrows, j, k and Enter work wherever the focus is; one table a page.
-    wide: it has many columns, and gives the minor ones up earlier.
+    wide: it has many columns, and gives the minor ones up earlier. stack: parts
+    of a whole, drawn side by side above the rows.
     """
     data = {
         "columns": [column.data() for column in columns],
@@ -84,6 +98,7 @@ def table(
         "dense": dense,
         "headless": headless,
         "wide": wide,
+        "stack": [part.data() for part in stack],
     }
     said = mount("table", data, key=key, events=("open", "act"))
     return Said(open=said.open, act=said.act or {})

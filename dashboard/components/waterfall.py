@@ -8,6 +8,8 @@ from typing import Any
 import polars as pl
 
 from dashboard.components import mount
+from dashboard.format import duration, layer_name, percent
+from dashboard.palette import LAYERS
 from tracelens.lens import TraceAnswer
 
 
@@ -17,13 +19,14 @@ def waterfall(
     colors: Mapping[str, str],
     chosen: str | None,
     only: bool,
+    proxies: bool | None,
     key: str,
     label: str,
-) -> tuple[str | None, bool | None]:
-    """Draw a trace; return the span chosen and the switch of "critical only", each None when untouched.
+) -> tuple[str | None, bool | None, bool | None]:
+    """Draw a trace; return the span chosen and the switches of "critical only" and "fold proxies", None if untouched.
 
-    colors: of each service. chosen: span id in hexadecimal. Times go over as nanoseconds from the
-    trace's start: a browser's numbers hold no more than 2**53.
+    colors: of each service. chosen: span id in hexadecimal. proxies: whether they are folded, None when there are
+    none. Times go over as nanoseconds from the trace's start: a browser's numbers hold no more than 2**53.
     """
     rows, sections = answer.rows, answer.sections
     begin, last = rows.select(pl.col("start_unix_nano").min(), pl.col("end_unix_nano").max()).row(0)
@@ -36,7 +39,9 @@ def waterfall(
         "only": only,
         "chosen": ids.index(chosen) if chosen in ids else -1,
         "colors": dict(colors),
+        "proxies": proxies,
         "shares": shares(rows, colors),
+        "layers": layer_shares(sections),
         "spans": {
             "id": ids,
             "parent": rows["parent"].to_list(),
@@ -56,12 +61,12 @@ def waterfall(
             "end": (sections["end_unix_nano"] - begin).to_list(),
         },
     }
-    said = mount("waterfall", data, key=key, events=("span", "only"))
-    return said.span, said.only
+    said = mount("waterfall", data, key=key, events=("span", "only", "proxies"))
+    return said.span, said.only, said.proxies
 
 
 def shares(rows: pl.DataFrame, colors: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Return the time on the critical path by service, most first."""
+    """Return the time on the critical path by service, most first, as parts of the whole."""
     summed = (
         rows.lazy()
         .group_by("service")
@@ -71,4 +76,19 @@ def shares(rows: pl.DataFrame, colors: Mapping[str, str]) -> list[dict[str, Any]
         .sort("nano", "service", descending=[True, False])
         .collect()
     )
-    return [row | {"color": colors[row["service"]]} for row in summed.to_dicts()]
+    return [_part(row["service"], row["nano"], row["share"], colors[row["service"]]) for row in summed.to_dicts()]
+
+
+def layer_shares(sections: pl.DataFrame) -> list[dict[str, Any]]:
+    """Return the time on the critical path by layer, in the order a request passes them; none when all is the app's."""
+    length = pl.col("end_unix_nano") - pl.col("start_unix_nano")
+    summed = dict(sections.group_by("layer").agg(length.sum()).iter_rows())
+    total = sum(summed.values())
+    if not total or set(summed) <= {"app"}:
+        return []
+    found = [(layer, summed[layer]) for layer in LAYERS if summed.get(layer)]
+    return [_part(layer_name(layer), nano, nano / total, LAYERS[layer]) for layer, nano in found]
+
+
+def _part(name: str, nano: int, share: float, color: str) -> dict[str, Any]:
+    return {"text": f"{name} {duration(nano)} on the path, {percent(share)}", "share": share, "color": color}

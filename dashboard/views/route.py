@@ -15,6 +15,7 @@ from dashboard.components.headline import Run, headline, run
 from dashboard.components.heatmap import heatmap
 from dashboard.components.table import Column, Row, table
 from dashboard.format import calls_per_second, count, duration, layer_suffix, percent, whole_percent
+from dashboard.hopbar import hop_bar
 from dashboard.page import Page
 from dashboard.picker import route_picker
 from dashboard.queries import RoutePage, Slow
@@ -67,6 +68,12 @@ def draw(page: Page) -> None:
         _contrast(page, key, contrast, chosen=drawn is not None)
     with right:
         _reasons(page, key, shown.slow)
+        hop_bar(
+            page.ask("layers", key),
+            key="layers",
+            title="Where a call's time goes",
+            nothing="No call has spans of both its caller and its callee.",
+        )
         _exemplars(page, key, box, chosen=drawn is not None)
 
 

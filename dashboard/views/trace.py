@@ -12,6 +12,7 @@ from dashboard import state
 from dashboard.components.headline import Run, headline, run
 from dashboard.components.table import Column, Row, table
 from dashboard.components.waterfall import waterfall
+from dashboard.folding import folded
 from dashboard.format import count, duration, layer_name, percent
 from dashboard.page import Page
 from dashboard.palette import service_colors
@@ -44,28 +45,33 @@ def draw(page: Page) -> None:
         _choose(page)
         return
     answer: TraceAnswer = page.ask("trace", trace_id)
-    rows = answer.rows
+    carried = bool(answer.rows["carries"].any())
+    fold = carried and page.state.page.get("proxies") == "0"
+    drawn = folded(answer) if fold else answer
+    rows = drawn.rows
     link = headline(
         [run(rows["service"][0], strong=True), run(f" {rows['operation'][0]}")],
         key="head",
         status=pages.status(page, answer.source, Method()),
-        sub=_sub(page, answer),
+        sub=_sub(page, answer, shown=len(rows)),
     )
     pages.follow(page, link)
-    span, only = waterfall(
-        answer,
+    span, only, proxies = waterfall(
+        drawn,
         # Not the window's: a linked trace opens without reading anything but itself.
         colors=service_colors(rows["service"].unique()),
         chosen=page.state.page.get("span"),
         only=page.state.page.get("only") == "1",
+        proxies=fold if carried else None,
         key="waterfall",
         label=f"Waterfall of {count(len(rows))} spans. The table below says the same.",
     )
-    if span is not None or only is not None:
-        changes = {} if span is None else {"span": span}
-        state.write(**changes | ({} if only is None else {"only": "1" if only else None}))
+    if span is not None or only is not None or proxies is not None:
+        changes: dict[str, str | None] = {} if span is None else {"span": span}
+        changes |= {} if only is None else {"only": "1" if only else None}
+        state.write(**changes | ({} if proxies is None else {"proxies": "0" if proxies else None}))
         st.rerun()
-    _panel(page, answer)
+    _panel(page, drawn)
 
 
 def _ask(page: Page) -> None:
@@ -86,7 +92,7 @@ def _asked() -> None:
     state.write(trace=st.session_state["trace_id"].strip() or None, span=None, only=None)
 
 
-def _sub(page: Page, answer: TraceAnswer) -> list[Run]:
+def _sub(page: Page, answer: TraceAnswer, *, shown: int) -> list[Run]:
     rows = answer.rows
     begin, end = rows["start_unix_nano"][0], rows["end_unix_nano"][0]
     errors = int(rows["error"].sum())
@@ -95,6 +101,7 @@ def _sub(page: Page, answer: TraceAnswer) -> list[Run]:
         run(f"{rows['trace_id'][0].hex()} · {page.clock(begin, milliseconds=True)} · "),
         run(duration(end - begin), strong=True),
         run(f" · {count(len(rows))} spans · {rows['service'].n_unique()} services"),
+        *([run(f" · proxies folded: {count(shown)} rows")] if shown < len(rows) else []),
         run(" · complete" if whole else " · incomplete", tone=None if whole else "bad"),
     ]
     if errors:

@@ -49,7 +49,8 @@ class Run:
     sent: dict[str, Any]
     spans: pl.DataFrame
     options: tuple[str, ...] = ()
-    logged: dict[str, dict[str, Any]] = field(init=False)  # by span id: a line of an access log, and whose it is
+    lines: list[dict[str, Any]] = field(init=False)  # of the access logs, and whose each is
+    logged: dict[str, dict[str, Any]] = field(init=False)  # the same by span id, of spans that were kept
     forest: Forest = field(init=False)
     calls: Calls = field(init=False)
     requests: pl.DataFrame = field(init=False)
@@ -57,7 +58,8 @@ class Run:
     def __post_init__(self) -> None:
         forest = link(self.spans)
         folded = calls(forest)
-        object.__setattr__(self, "logged", _by_span(list(_access_logs(self.workdir)), forest.spans))
+        object.__setattr__(self, "lines", list(_access_logs(self.workdir)))
+        object.__setattr__(self, "logged", _by_span(self.lines, forest.spans))
         object.__setattr__(self, "forest", forest)
         object.__setattr__(self, "calls", folded)
         object.__setattr__(self, "requests", requests(forest, folded))
@@ -168,8 +170,8 @@ def labels(run: Run) -> list[str]:
         is_true = (line["workload"], line["direction"], expected_route(run, line))
         if is_told != is_true:
             wrong[f"{row['name']} {line['path'].split('?')[0]}: {is_told}, not {is_true}"] += 1
-    if run.sent.get("traces_expected") and seen != len(run.logged):
-        wrong[f"{len(run.logged)} lines in access logs, {seen} spans of proxies"] += 1
+    if run.sent.get("traces_expected") and seen != len(run.lines):
+        wrong[f"{len(run.lines)} lines in access logs, {seen} spans of proxies"] += 1
     return [f"{text} ({n}x)" for text, n in wrong.most_common()]
 
 
@@ -187,7 +189,7 @@ def counts(run: Run) -> list[str]:
     wrong += _differences("route", _routes(run, lines), found)
     if sampled:
         stands_for = {(service, route): n for service, route, n in ours.select("service", "route", "calls").rows()}
-        for key, truth in _routes(run, run.logged.values()).items():
+        for key, truth in _routes(run, run.lines).items():
             rate = run.calls.sampling.rate or 1
             if abs(stands_for.get(key, 0) - truth) > 5 * (truth * (1 - rate) / rate) ** 0.5 + 5 / rate:
                 wrong.append(f"route {key}: estimated {stands_for.get(key, 0)} calls of {truth}")

@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.process]
 
 PRODUCT = "service=frontend&route=GET+%2Fproduct%2F%7Bid%7D"
 TRACE = f"{7_000_001:032x}"
-PAGES = ("/", f"/route?{PRODUCT}&window=all", "/critical-path?window=all", f"/trace?trace={TRACE}")
+PAGES = ("/", f"/route?{PRODUCT}&window=all", "/critical-path?window=all", f"/trace?trace={TRACE}", "/map?window=all")
 
 
 def component(page: Page, key: str) -> Locator:
@@ -160,6 +160,32 @@ def test_a_trace_is_walked_by_keyboard(visit: Open) -> None:
     expect(page.get_by_label("filter")).to_be_focused()
 
 
+def test_an_edge_of_the_map_opens_by_key_and_by_click(visit: Open) -> None:
+    page = visit(PAGES[4])
+    edges = component(page, "map").locator("g.edge")
+    expect(edges).to_have_count(6)
+    last = edges.nth(2)
+    name = last.get_attribute("aria-label")
+    assert name is not None
+    caller, _, callee = name.split(":")[0].partition(" calls ")
+    last.focus()
+    page.keyboard.press("Enter")
+    expect(component(page, "hops")).to_contain_text(f"{caller} → {callee}")
+    expect(component(page, "map").locator("g.edge[aria-pressed=true]")).to_have_count(1)
+    assert "edge=" in page.url
+    component(page, "hops").locator("tbody tr").first.click()
+    expect(page.locator(".st-key-heatmap")).to_be_visible()
+    assert f"service={callee}" in page.url
+
+
+def test_a_percentile_of_the_map_is_chosen_and_linked_to(visit: Open) -> None:
+    page = visit("/map?window=all&percentile=p50")
+    expect(component(page, "map")).to_contain_text("p50 of calls")
+    page.get_by_role("radio", name="p90").click()
+    expect(component(page, "map")).to_contain_text("p90 of calls")
+    assert "percentile=p90" in page.url
+
+
 def test_a_pasted_trace_id_opens(visit: Open) -> None:
     page = visit("/trace?window=all")
     page.get_by_label("trace id").fill(TRACE)
@@ -184,7 +210,7 @@ def test_a_canvas_has_an_equivalent_table(visit: Open, path: str, key: str) -> N
 @pytest.mark.parametrize("path", PAGES[1:])
 def test_the_theme_is_the_viewers(visit: Open, path: str, dark: bool) -> None:
     page = visit(path, dark=dark)
-    canvas = page.locator(".tracelens:has(canvas)").first
+    canvas = page.locator(".tracelens:has(canvas), .tracelens:has(svg.graph)").first
     expect(canvas).to_have_attribute("data-theme", "dark" if dark else "light")
     ground = page.evaluate("getComputedStyle(document.querySelector('.stApp')).backgroundColor")
     assert ground == ("rgb(13, 17, 23)" if dark else "rgb(255, 255, 255)")
@@ -231,7 +257,7 @@ def test_the_components_write_durations_as_the_command_line_does(visit: Open, na
 def test_the_installed_wheel_draws_the_same(visit: Open, serve: Serve, shop_store: Path, installed: Path) -> None:
     """Not only the source tree: files that the wheel lacks would be missing here."""
     base = serve(shop_store, installed=installed)
-    for path, key in zip(PAGES, ("routes", "heatmap", "flame", "waterfall"), strict=True):
+    for path, key in zip(PAGES, ("routes", "heatmap", "flame", "waterfall", "map"), strict=True):
         component(visit(path, base=base), key)
 
 

@@ -72,7 +72,7 @@ def test_the_first_visit_to_fresh_data_shows_the_last_hour_live(
 def test_route(shop_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     params = {"window": "all", "service": "frontend", "route": "GET /product/{id}"}
     shown = drawn(run(shop_store, monkeypatch, "route", **params))
-    assert list(shown) == ["head", "heatmap", "contrast", "reasons", "exemplars"]
+    assert list(shown) == ["head", "heatmap", "contrast", "reasons", "layers", "exemplars"]
     assert words(shown["head"]["title"]) == "frontend GET /product/{id}"
     assert "db POST /query" in words(shown["head"]["callout"])
     grid = shown["heatmap"]
@@ -130,6 +130,56 @@ def test_trace(shop_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert shown["attributes"]["rows"]
 
 
+MESH = Path(__file__).parents[2] / "samples" / "dumps" / "shop.otlp.jsonl.gz"
+
+
+def test_the_map(shop_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = drawn(run(MESH, monkeypatch, "map"))
+    drawn_edges = {(edge["caller"], edge["callee"]) for edge in shown["map"]["edges"]}
+    assert drawn_edges == {
+        ("gateway", "frontend"), ("frontend", "cart"), ("frontend", "catalog"), ("frontend", "payment"),
+        ("cart", "db"), ("catalog", "db"), ("payment", "db"),
+    }  # fmt: skip
+    assert shown["map"]["layers"] == [["gateway"], ["frontend"], ["cart", "catalog", "payment"], ["db"]]
+    assert shown["hops"]["rows"]
+    assert [row["id"] for row in shown["layers"]["rows"]][-1] == "downstream"
+    assert sum(part["share"] for part in shown["layers"]["stack"]) == pytest.approx(1, abs=0.001)
+    status = words(shown["head"]["status"]["runs"])
+    assert "coverage 100.0 %" in status
+    assert "sampled 100.0 %" in status
+    joined = drawn(run(MESH, monkeypatch, "map", gateways="0", percentile="p50", edge='["cart", "db"]'))
+    assert joined["map"]["layers"][0] == ["frontend"]
+    assert joined["hops"]["title"] == "cart → db"
+
+
+def test_a_traces_proxies_fold(monkeypatch: pytest.MonkeyPatch) -> None:
+    (slowest,) = drawn(run(MESH, monkeypatch, "trace"))["slowest"]["rows"][:1]
+    whole = drawn(run(MESH, monkeypatch, "trace", trace=slowest["id"]))["waterfall"]
+    fold = drawn(run(MESH, monkeypatch, "trace", trace=slowest["id"], proxies="0"))["waterfall"]
+    assert (whole["proxies"], fold["proxies"]) == (False, True)
+    assert len(fold["spans"]["id"]) < len(whole["spans"]["id"]) / 2
+    assert sum(fold["spans"]["path"]) == sum(whole["spans"]["path"])
+    assert fold["sections"]["start"] == whole["sections"]["start"]
+    assert fold["layers"] == whole["layers"]
+    assert sum(part["share"] for part in whole["layers"]) == pytest.approx(1)
+    assert set(fold["spans"]["parent"]) <= set(range(-1, len(fold["spans"]["id"])))
+    assert fold["spans"]["depth"] == [
+        0 if above < 0 else fold["spans"]["depth"][above] + 1 for above in fold["spans"]["parent"]
+    ]
+
+
+def test_the_route_page_has_the_hop_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = drawn(run(MESH, monkeypatch, "route", service="db", route="POST /ledger"))["layers"]
+    assert [row["id"] for row in shown["rows"]] == [
+        "client",
+        "egress_proxy",
+        "network_queueing",
+        "ingress_proxy",
+        "app",
+    ]
+    assert shown["note"].endswith("level L3")
+
+
 @pytest.mark.parametrize(
     ("page", "params", "said"),
     [
@@ -146,7 +196,7 @@ def test_what_cannot_be_asked_is_said(
     assert said in words(shown["head"]["callout"])
 
 
-@pytest.mark.parametrize("page", ["overview", "route", "critical-path", "trace"])
+@pytest.mark.parametrize("page", ["overview", "route", "critical-path", "map", "trace"])
 def test_an_empty_store_says_why_and_how(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, page: str) -> None:
     Store.open(tmp_path / "store", create=True)
     (tmp_path / "addresses.json").write_text('{"otlp_grpc": "127.0.0.1:14317"}')

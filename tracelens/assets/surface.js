@@ -180,6 +180,15 @@ export function panelHead(title, note) {
   ]);
 }
 
+/** Parts of a whole side by side, each as wide as its share and as its colour; too narrow ones say it on the pointer. */
+export function shares(parts, label = null) {
+  return element('div', { class: 'shares', role: 'list', 'aria-label': label }, parts.map(({ text, share, color }) => {
+    const ink = luminance(color) > 0.55 ? '#10151d' : '#ffffff';
+    const style = `flex:${share} 1 0;background:${color};color:${ink}`;
+    return element('span', { text, title: text, role: 'listitem', style });
+  }));
+}
+
 /** What a canvas shows, as a table that is made when it is opened. */
 export class TableTwin {
   constructor(root) {

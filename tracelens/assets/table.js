@@ -1,7 +1,7 @@
 // A dense, quiet table: rows that open, numbers on the right, small drawings in
 // the cells. One row is in the tab order; arrows or j and k move it, Enter opens.
 
-import { component, element, hotkeys, panelHead, ready } from './surface.js';
+import { component, element, hotkeys, panelHead, ready, shares } from './surface.js';
 import { sparkline } from './sparkline.js';
 
 const CELLS = {
@@ -61,6 +61,7 @@ class Table {
     ]);
     this.root.replaceChildren(
       ...(data.title ? [panelHead(data.title, data.note)] : []),
+      ...(data.stack.length ? [shares(data.stack)] : []),
       ...(data.rows.length ? [element('div', { class: 'grid-scroll' }, [table])] : []),
       ...(data.rows.length ? [] : [element('p', { class: 'nothing', text: data.nothing ?? 'Nothing to show.' })]),
       ...(data.foot ? [element('p', { class: 'foot', text: data.foot })] : []),

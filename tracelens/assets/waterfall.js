@@ -1,7 +1,7 @@
 // One trace: minimap, tree and bars, and its critical path as a thin line under
 // the bars. Only the rows in sight are drawn, so that ten thousand spans scroll.
 
-import { Painter, TableTwin, Tooltip, component, element, fit, hotkeys, luminance, panelHead, theme } from './surface.js';
+import { Painter, TableTwin, Tooltip, component, element, fit, hotkeys, panelHead, shares, theme } from './surface.js';
 import { duration, layerSuffix, linearTicks, percent, roundDuration } from './units.js';
 
 const ROW = 24;
@@ -16,7 +16,7 @@ class Waterfall {
   constructor(root) {
     this.root = root;
     this.head = element('div');
-    this.shares = element('div', { class: 'shares', role: 'list' });
+    this.shares = element('div');
     this.minimap = element('canvas', { class: 'minimap', 'aria-hidden': 'true' });
     this.canvas = element('canvas', { role: 'img' });
     this.space = element('div', { class: 'space' });
@@ -54,7 +54,7 @@ class Waterfall {
     this.index(data.spans);
     this.arrange();
     this.controls();
-    this.shares.replaceChildren(...data.shares.map((share) => this.share(share)));
+    this.shares.replaceChildren(...[data.shares, data.layers].filter((parts) => parts.length).map((parts) => shares(parts)));
     this.canvas.setAttribute('aria-label', data.label);
     const heads = ['span', 'starts at', 'duration', 'on the path', 'marks'];
     this.twin.update(heads, () => this.rows.map((row) => this.line(row)));
@@ -96,17 +96,10 @@ class Waterfall {
       panelHead('Timeline', [
         element('span', { class: 'legend path', text: 'critical path' }),
         toggle('critical only', this.only, () => this.toggleOnly(), 'p'),
+        this.data.proxies === null ? null : toggle('fold proxies', this.data.proxies, () => this.emit.trigger('proxies', !this.data.proxies), 'one row for the spans that carried one request'),
         toggle('fold all', this.folded.size > 0, () => this.foldAll(!this.folded.size), '[ folds, ] unfolds'),
       ]),
     );
-  }
-
-  /** A service's part of the critical path, as wide as its share. */
-  share({ service, nano, share, color }) {
-    const text = `${service} ${duration(nano)} on the path, ${percent(share)}`;
-    const ink = luminance(color) > 0.55 ? '#10151d' : '#ffffff';
-    const style = `flex:${share} 1 0;background:${color};color:${ink}`;
-    return element('span', { text, title: text, role: 'listitem', style });
   }
 
   line(row) {

@@ -145,6 +145,18 @@ class Lens:
         """Who calls whom. gateways: show gateways and waypoints, or join what is on their two sides."""
         return _edges.edges(self._get(question), question, gateways=gateways)
 
+    def layers(self, question: Question, callee: str, *, caller: str | None = None, route: str | None = None) -> Answer:
+        """What the time of calls to a workload is made of, of all callers and routes unless told."""
+        return _hops.layers(self._get(question), question, callee, caller, route)
+
+    def coverage(self, question: Question) -> float | None:
+        """The share of calls that have their callee's span, of those that should; None when none should."""
+        return _hops.coverage_of(self._get(question), question)
+
+    def clocks(self, question: Question) -> Answer:
+        """By how much hosts' clocks differ."""
+        return _findings.clocks(self._get(question), question)
+
     def findings(self, question: Question) -> Answer:
         """What is wrong in known ways, and what it costs."""
         return _findings.findings(self._get(question), question)

@@ -18,6 +18,7 @@ import polars as pl
 
 from tracelens import forest as forests
 from tracelens.analysis import hops
+from tracelens.analysis.clocks import clocks
 from tracelens.calls import Calls, calls
 from tracelens.forest import Forest
 from tracelens.lens.question import Method, Question, SourceInfo
@@ -56,6 +57,11 @@ class Analysed:
     def requests(self) -> pl.DataFrame:
         """REQUESTS of `analysis/hops.py`."""
         return hops.requests(self.forest, self.calls, cut=self.info.kind == "dump")
+
+    @cached_property
+    def clocks(self) -> pl.DataFrame:
+        """CLOCKS of `analysis/clocks.py`."""
+        return clocks(self.forest, self.calls)
 
     def selected(self, question: Question, *, echoes: bool = False) -> pl.DataFrame:
         """Return CALLS of settled traces that a question is about. echoes: with those told a second time."""

@@ -10,6 +10,7 @@ import orjson
 import polars as pl
 
 from tracelens import forest as forests
+from tracelens._fold import APP_SERVER, ATTEMPT, INBOUND, OUTBOUND, PROXY
 from tracelens.analysis.critical_path import sections as walked
 from tracelens.calls import Calls, calls
 from tracelens.errors import InputError
@@ -99,7 +100,12 @@ def trace(source: Source, text: str, walk: Walk, *, taught: Taught = NOTHING, sk
     np.add.at(on_path, path.span, path.end - path.start)
     rows = _rows(forest, folded, order, row_of, on_path)
     sections = pl.DataFrame(
-        {"row": row_of[path.span], "start_unix_nano": path.start, "end_unix_nano": path.end},
+        {
+            "row": row_of[path.span],
+            "layer": folded.layer.gather(path.span),
+            "start_unix_nano": path.start,
+            "end_unix_nano": path.end,
+        },
         schema_overrides={"row": pl.Int64},
     )
     return TraceAnswer(rows=rows, sections=sections, source=_info(source, forest))
@@ -135,6 +141,7 @@ def _rows(
             "operation": folded.operation.gather(order),
             "name": spans["name"],
             "layer": folded.layer.gather(order),
+            "carries": _carriers(folded)[order],
             "kind": pl.Series(KINDS, dtype=pl.String).gather(spans["kind"].cast(pl.UInt32)),
             "start_unix_nano": forest.start[order],
             "end_unix_nano": forest.end[order],
@@ -146,6 +153,20 @@ def _rows(
         },
         schema_overrides={"row": pl.Int64, "parent": pl.Int64, "depth": pl.Int64},
     )
+
+
+def _carriers(folded: Calls) -> npt.NDArray[np.bool_]:
+    """Return which spans only carry a request from one workload to another: proxies' with an app's span behind them.
+
+    An inbound proxy's span without one stands for its workload, and so does a gateway's.
+    """
+    rows = np.arange(len(folded.call))
+    served = np.zeros(len(rows), np.bool_)
+    behind = (folded.role == APP_SERVER) & (folded.call >= 0) & (folded.call != rows)
+    served[folded.call[behind]] = True
+    proxy = (folded.role == PROXY) & ((folded.direction == OUTBOUND) | ((folded.direction == INBOUND) & served))
+    carriers: npt.NDArray[np.bool_] = proxy | (folded.role == ATTEMPT)
+    return carriers
 
 
 def _failed_calls(folded: Calls, n: int) -> npt.NDArray[np.bool_]:
