@@ -6,6 +6,8 @@ from typing import Any
 
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.builders import frame
 from tracelens import names
@@ -128,3 +130,16 @@ def test_workloads() -> None:
     assert workload("x", **{"attr:node_id": NODE}) == ("cart", "shop")
     assert workload("x", **{"attr:node_id": NODE.replace("cart-7c9f5b6d4-x2k8p", "db-0")}) == ("db", "shop")
     assert workload("x", **{"attr:node_id": "frontend-sidecar"}) == ("x", None)
+
+
+CELLS = st.one_of(st.none(), st.sampled_from(["", "a", "b", "aa", "\x00"]))
+
+
+@given(st.lists(st.tuples(CELLS, CELLS, st.one_of(st.none(), st.integers(0, 2))), max_size=40))
+def test_what_is_worked_out_for_a_distinct_row_is_that_rows(
+    rows: list[tuple[str | None, str | None, int | None]],
+) -> None:
+    frame = pl.DataFrame(rows, schema={"one": pl.String, "other": pl.String, "number": pl.Int64}, orient="row")
+    found = names.per_distinct(frame, {name: pl.col(name) for name in frame.columns})
+    assert found.equals(frame)
+    assert len(set(names.codes(frame["one"]).tolist()) - {-1}) == frame["one"].drop_nulls().n_unique()

@@ -13,6 +13,7 @@ belong to the call that makes the request.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,7 +49,25 @@ CALLS = pl.Schema(
 )
 
 LAYERS = ("app", "ingress_proxy", "egress_proxy", "network_queueing", "client")  # by _fold's codes
+GATEWAY_ROUTE = "^(?:http|grpc|tls|tcp|udp)route/"  # a cluster of Envoy Gateway: kind/namespace/name/rule/number
 GRPC_OK = ("0", "OK", "Ok", "ok")
+
+
+# Attributes that tell what a span is; the values of others do not matter here.
+TELLING = frozenset(
+    key
+    for keys in (
+        semconv.ENVOY_NODE_ID,
+        semconv.ENVOY_CLUSTER,
+        semconv.ENVOY_COMPONENT,
+        semconv.ENVOY_RESPONSE_FLAGS,
+        semconv.LINKERD_WORKLOAD,
+        semconv.LINKERD_DIRECTION,
+        semconv.HTTP_STATUS,
+        semconv.GRPC_STATUS,
+    )
+    for key in keys
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,16 +119,36 @@ class _Folded:
 
 def _facts(spans: pl.DataFrame, taught: Taught) -> pl.DataFrame:
     """Return what each span tells by itself, one row a span."""
-    columns = spans.columns
+    told = [name for name in spans.columns if names.is_wanted(name, TELLING)]
+    inputs = spans.select(
+        "name",
+        "kind",
+        "status_code",
+        "scope_name",
+        "service_name",
+        *told,
+        has_request_id=attribute(spans.columns, semconv.ENVOY_REQUEST_ID).is_not_null(),
+        has_address=attribute(spans.columns, semconv.ENVOY_UPSTREAM_ADDRESS).is_not_null(),
+        chosen=attribute(spans.columns, semconv.HTTP_ROUTE).is_not_null()
+        | attribute(spans.columns, semconv.RPC_SERVICE).is_not_null(),
+    )
+    own = names.per_distinct(inputs, _of_itself(inputs.columns))
+    linked = spans.select(
+        typed=(pl.col("kind") != UNSPECIFIED).cast(pl.Int8),
+        referenced=pl.col("parent_span_id").is_not_null().cast(pl.Int8),
+    )
+    return pl.concat([names.workloads(spans), names.operations(spans, taught), own, linked], how="horizontal")
+
+
+def _of_itself(columns: Collection[str]) -> dict[str, pl.Expr]:
+    """Return what a span's own attributes tell of it, of columns as `_facts` selects them."""
     node = attribute(columns, semconv.ENVOY_NODE_ID)
     cluster = attribute(columns, semconv.ENVOY_CLUSTER)
     kind = pl.col("kind")
-    proxy = (pl.col("scope_name") == semconv.ENVOY_SCOPE).fill_null(value=False) | (
-        attribute(columns, semconv.ENVOY_COMPONENT) == "proxy"
-    ).fill_null(value=False)
+    proxy = names.is_proxy(columns)
+    said = attribute(columns, semconv.LINKERD_DIRECTION)
     # Envoy's upstream spans have neither node id nor request id, and the name that `upstream_operation` gives them.
-    unnamed = node.is_null() & attribute(columns, semconv.ENVOY_REQUEST_ID).is_null() & (kind == CLIENT)
-    reaching = unnamed & attribute(columns, semconv.ENVOY_UPSTREAM_ADDRESS).is_not_null()
+    reaching = node.is_null() & ~pl.col("has_request_id") & (kind == CLIENT) & pl.col("has_address")
     name = pl.col("name")
     attempt = proxy & (name.str.contains("^router .* egress$") | (reaching & name.str.starts_with("async ").not_()))
     role = (
@@ -127,9 +166,11 @@ def _facts(spans: pl.DataFrame, taught: Taught) -> pl.DataFrame:
     hint = (
         pl.when(proxy & gateway_node)
         .then(_fold.GATEWAY)
-        .when(cluster.str.starts_with("inbound|"))
+        .when(proxy & cluster.str.contains(GATEWAY_ROUTE))
+        .then(_fold.GATEWAY)
+        .when(cluster.str.starts_with("inbound|") | (proxy & (said == "inbound")))
         .then(_fold.INBOUND)
-        .when(cluster.str.starts_with("outbound|"))
+        .when(cluster.str.starts_with("outbound|") | (proxy & (said == "outbound")))
         .then(_fold.OUTBOUND)
         # An Envoy says CLIENT of outbound spans only, but of these not always; and no route is named "egress …".
         .when(proxy & ((kind == CLIENT) | name.str.starts_with("egress ")))
@@ -145,25 +186,17 @@ def _facts(spans: pl.DataFrame, taught: Taught) -> pl.DataFrame:
         | (status >= 500).fill_null(value=False)
         | grpc.is_in(GRPC_OK).not_().fill_null(value=False)
     )
-    own = (
-        spans.lazy()
-        .select(
-            chosen=attribute(columns, semconv.HTTP_ROUTE).is_not_null()
-            | attribute(columns, semconv.RPC_SERVICE).is_not_null(),
-            role=role.cast(pl.Int8),
-            hint=hint.cast(pl.Int8),
-            node=node,
-            cluster=cluster,
-            sidecar=node.str.starts_with("sidecar~").fill_null(value=False),
-            typed=(kind != UNSPECIFIED).cast(pl.Int8),
-            referenced=pl.col("parent_span_id").is_not_null().cast(pl.Int8),
-            error=failed,
-            censored=has_flag(columns, semconv.ABORTED),
-            timed_out=has_flag(columns, semconv.TIMED_OUT),
-        )
-        .collect()
-    )
-    return pl.concat([names.workloads(spans), names.operations(spans, taught), own], how="horizontal")
+    return {
+        "chosen": pl.col("chosen"),
+        "role": role.cast(pl.Int8),
+        "hint": hint.cast(pl.Int8),
+        "node": node,
+        "cluster": cluster,
+        "sidecar": node.str.starts_with("sidecar~").fill_null(value=False),
+        "error": failed,
+        "censored": has_flag(columns, semconv.ABORTED),
+        "timed_out": has_flag(columns, semconv.TIMED_OUT),
+    }
 
 
 def _of_their_proxy(forest: Forest, facts: pl.DataFrame) -> pl.DataFrame:
@@ -276,7 +309,9 @@ def _table(
     forest: Forest, facts: pl.DataFrame, folded: _Folded, operation: pl.Series, sampled: Sampling
 ) -> pl.DataFrame:
     """Return CALLS: one row an entry span, in the order of the forest's rows."""
-    entry = np.unique(folded.call[folded.call >= 0])
+    begins = np.zeros(len(folded.call), np.bool_)
+    begins[folded.call[folded.call >= 0]] = True
+    entry = np.flatnonzero(begins)
     trace = np.searchsorted(forest.trace_offsets, entry, side="right") - 1
     above = forest.parent[entry]
     caller_call = np.where(above >= 0, folded.call[above], -1)

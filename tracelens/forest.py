@@ -299,8 +299,7 @@ def _crossing(spans: pl.DataFrame, parent: I64) -> I8:
         level=pl.coalesce(*(pl.when(e.is_not_null()).then(i) for i, e in enumerate(told))).fill_null(-1).cast(pl.Int8),
         host=pl.coalesce(told),
         pod=attribute(columns, semconv.K8S_POD, "res"),
-        proxy=(pl.col("scope_name") == semconv.ENVOY_SCOPE).fill_null(value=False)
-        | (attribute(columns, semconv.ENVOY_COMPONENT) == "proxy").fill_null(value=False),
+        proxy=names.is_proxy(columns),
     )
     level = _ints(hosts["level"], np.int8)
     if hosts["host"].null_count() < len(hosts):

@@ -12,6 +12,7 @@ digit and is not a version such as `v1`.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Collection, Mapping
 
 import numpy as np
@@ -19,6 +20,7 @@ import numpy.typing as npt
 import polars as pl
 
 from tracelens import semconv
+from tracelens._link import number_traces
 from tracelens.spans import TYPES, attribute, column
 from tracelens.taught import METHODS, Taught
 
@@ -46,11 +48,16 @@ VERSION = r"/(v[0-9]{1,3}(?:(?:alpha|beta|rc)[0-9]{0,3})?)/"
 IDENTIFIER = r"/(?:[^/\x00]*[0-9][^/\x00]*|[0-9a-fA-F]{8,}|[0-9a-fA-F-]{32,}|[^/\x00]{41,})/"
 GRPC_PATH = r"^/((?:[A-Za-z_]\w*\.)+[A-Za-z_]\w*/[A-Za-z_]\w*)$"
 # Names that a proxy or an SDK makes up when nobody chose one.
-GENERIC = rf"^(?:ingress|egress(?: .*)?|router .* egress|async .* egress|.*\*|(?:HTTP )?{METHOD}(?: default)?|HTTP)$"
+GENERIC = (
+    rf"^(?:ingress|egress(?: .*)?|router .* egress|async .* egress|.*\*|(?i:(?:HTTP )?{METHOD}(?: default)?)|HTTP)$"
+)
 # What Istio's decorator adds before the path that a route matches.
 HOST_AND_PORT = r"^[A-Za-z0-9][A-Za-z0-9.-]*:[0-9]+(/.*)$"
+AUTHORITY = r"^[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*?)(?::[0-9]*)?(?:[/?#]|$)"  # of a URL, without its port
 # Istio's node id: type~address~pod.namespace~domain.
 NODE_ID = r"^[^~]*~[^~]*~([^~]+)\.([^.~]+)~"
+# Kuma's name of a Kubernetes service: name_namespace_svc_port.
+KUMA_SERVICE = r"^([^_]+)_([^_]+)_svc(?:_[0-9]+)?$"
 # Kubernetes' pod names: deployment-replicaset-xxxxx and statefulset-N.
 POD_SUFFIX = r"(?:-[a-z0-9]{6,10}-[a-z0-9]{4,5}|-[0-9]+)$"
 
@@ -78,15 +85,35 @@ def url_path(url: pl.Expr) -> pl.Expr:
     return url.str.extract(r"^(?:[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*)?(/[^?#]*)")
 
 
+def is_proxy(columns: Collection[str]) -> pl.Expr:
+    """Whether a proxy wrote a span: Envoy or Linkerd's."""
+    by_linkerd = pl.any_horizontal(
+        pl.col("service_name") == semconv.LINKERD_SERVICE,
+        attribute(columns, semconv.LINKERD_WORKLOAD).is_not_null(),
+        attribute(columns, semconv.LINKERD_WORKLOAD, "res").is_not_null(),
+    )
+    by_envoy = (pl.col("scope_name") == semconv.ENVOY_SCOPE) | (attribute(columns, semconv.ENVOY_COMPONENT) == "proxy")
+    return by_envoy.fill_null(value=False) | by_linkerd.fill_null(value=False)
+
+
 def workload(columns: Collection[str]) -> tuple[pl.Expr, pl.Expr]:
     """Return (workload, namespace) of a span; the namespace is null when nothing tells it."""
     node = attribute(columns, semconv.ENVOY_NODE_ID)
+    service = pl.col("service_name")
     namespace = pl.coalesce(
         attribute(columns, semconv.SERVICE_NAMESPACE, "res"),
         attribute(columns, semconv.ISTIO_NAMESPACE),
         node.str.extract(NODE_ID, 2),
+        service.str.extract(KUMA_SERVICE, 2),
     )
-    service = pl.col("service_name")
+    # Linkerd's proxies share one name: the pod's says whose it is.
+    pod = pl.when(service == semconv.LINKERD_SERVICE).then(
+        pl.coalesce(
+            attribute(columns, semconv.K8S_POD_NAME, "res"),
+            attribute(columns, semconv.HOST_NAME, "res"),
+            attribute(columns, semconv.HOST_NAME),
+        )
+    )
     # Istio names a proxy's service NAME.NAMESPACE; its app is NAME.
     bare = (
         pl.when(service.str.ends_with(pl.concat_str(pl.lit("."), namespace)))
@@ -97,7 +124,11 @@ def workload(columns: Collection[str]) -> tuple[pl.Expr, pl.Expr]:
         attribute(columns, semconv.ISTIO_CANONICAL_SERVICE),
         attribute(columns, semconv.ISTIO_CANONICAL_SERVICE, "res"),
         attribute(columns, semconv.K8S_WORKLOAD, "res"),
+        attribute(columns, semconv.LINKERD_WORKLOAD, "res"),
+        attribute(columns, semconv.LINKERD_WORKLOAD),
         node.str.extract(NODE_ID, 1).str.replace(POD_SUFFIX, ""),
+        pod.str.replace(POD_SUFFIX, ""),
+        service.str.extract(KUMA_SERVICE, 1),
         bare,
         service,
     )
@@ -107,8 +138,27 @@ def workload(columns: Collection[str]) -> tuple[pl.Expr, pl.Expr]:
 def workload_inputs(columns: Collection[str]) -> list[str]:
     """Return the columns that `workload` reads, of those there are."""
     owned = (
-        ("attr", (*semconv.ENVOY_NODE_ID, *semconv.ISTIO_NAMESPACE, *semconv.ISTIO_CANONICAL_SERVICE)),
-        ("res", (*semconv.SERVICE_NAMESPACE, *semconv.ISTIO_CANONICAL_SERVICE, *semconv.K8S_WORKLOAD)),
+        (
+            "attr",
+            (
+                *semconv.ENVOY_NODE_ID,
+                *semconv.ISTIO_NAMESPACE,
+                *semconv.ISTIO_CANONICAL_SERVICE,
+                *semconv.LINKERD_WORKLOAD,
+                *semconv.HOST_NAME,
+            ),
+        ),
+        (
+            "res",
+            (
+                *semconv.SERVICE_NAMESPACE,
+                *semconv.ISTIO_CANONICAL_SERVICE,
+                *semconv.K8S_WORKLOAD,
+                *semconv.LINKERD_WORKLOAD,
+                *semconv.K8S_POD_NAME,
+                *semconv.HOST_NAME,
+            ),
+        ),
     )
     wanted = {column(owner, key, kind) for owner, keys in owned for key in keys for kind in TYPES}
     return ["service_name", *sorted(wanted & set(columns))]
@@ -125,39 +175,41 @@ def per_distinct(inputs: pl.DataFrame, wanted: Mapping[str, pl.Expr]) -> pl.Data
     """Return expressions over `inputs` row by row, each worked out once for a distinct row.
 
     Names repeat: a million spans have some hundred, and text is what costs.
+    Rows are told apart by 128 bits of keyed hash.
     """
-    combined, size = np.zeros(len(inputs), np.int64), 1
-    for column_name in inputs.columns:
-        if inputs[column_name].null_count() == len(inputs):
-            continue
-        code = codes(inputs[column_name])
-        count = int(code.max(initial=-1)) + 2  # null is one of them
-        if size * count >= 1 << 62:
-            combined = codes(pl.Series(combined)).astype(np.int64)
-            size = int(combined.max(initial=-1)) + 1
-        combined = combined * count + (code + 1)
-        size *= count
-    number = codes(pl.Series(combined))
-    first = np.empty(int(number.max(initial=-1)) + 1, np.int64)
-    first[number[::-1]] = np.arange(len(number) - 1, -1, -1)  # of a value's rows the first is written last
+    present = [column.name for column in inputs if column.null_count() < len(inputs)]
+    known = inputs.select(present) if present else inputs.select(inputs.columns[:1])
+    high, low = (_keyed(known) for _ in range(2))
+    number, first = number_traces(high, low, np.uint64(secrets.randbits(64)))
     return inputs[first].select(**wanted)[number]
+
+
+def _keyed(rows: pl.DataFrame) -> npt.NDArray[np.uint64]:
+    """Return a hash of each row under a key that nobody can guess."""
+    return np.array(rows.hash_rows(secrets.randbits(64)).to_numpy(), np.uint64)
 
 
 def codes(values: pl.Series) -> npt.NDArray[np.int32]:
     """Return a small code per distinct value, -1 for null."""
-    known = pl.DataFrame({"value": values.unique().drop_nulls()}).with_row_index("code")
-    found = values.to_frame("value").join(known, on="value", how="left", validate="m:1", maintain_order="left")
-    return np.array(found["code"].cast(pl.Int32).fill_null(-1).to_numpy(), np.int32)
+    arrow = values.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
+    indices = arrow.dictionary_encode().indices.fill_null(-1)
+    return np.array(indices.to_numpy(zero_copy_only=False), np.int32)
 
 
 def operations(spans: pl.DataFrame, taught: Taught = NOTHING) -> pl.DataFrame:
     """Return (operation, rule) of each span: what it was asked to do, and which of RULES named it."""
     columns = spans.columns
+    # URLs first, by themselves: many have one path.
+    url, own_path = attribute(columns, semconv.HTTP_URL), attribute(columns, semconv.URL_PATH)
+    asked = spans.select("kind", url=url, path=own_path).select("url", "path")
+    parts = per_distinct(
+        asked, {"path": url_path(pl.coalesce("path", "url")), "host": pl.col("url").str.extract(AUTHORITY)}
+    )
     told = spans.lazy().select(
         name=pl.col("name"),
         method=attribute(columns, semconv.HTTP_METHOD),
-        path=path(columns),
-        is_host=_is_host(pl.col("name"), attribute(columns, semconv.HTTP_URL)),
+        path=parts["path"],
+        host=parts["host"],
         route=attribute(columns, semconv.HTTP_ROUTE),
         rpc_service=attribute(columns, semconv.RPC_SERVICE),
         rpc_method=attribute(columns, semconv.RPC_METHOD),
@@ -173,11 +225,9 @@ def path(columns: Collection[str]) -> pl.Expr:
     return url_path(pl.coalesce(attribute(columns, semconv.URL_PATH), attribute(columns, semconv.HTTP_URL)))
 
 
-def _is_host(name: pl.Expr, url: pl.Expr) -> pl.Expr:
+def _is_host(name: pl.Expr, host: pl.Expr) -> pl.Expr:
     """Whether a span is named by its URL's host, with a port or without: Envoy's Zipkin tracer does so."""
-    authority = url.str.extract(r"^[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)")
-    named = name.str.replace(r":[0-9]*$", "")
-    return (named == authority.str.replace(r":[0-9]*$", "")).fill_null(value=False)
+    return (name.str.replace(r":[0-9]*$", "") == host).fill_null(value=False)
 
 
 def _operation(taught: Taught) -> tuple[pl.Expr, pl.Expr]:
@@ -186,7 +236,7 @@ def _operation(taught: Taught) -> tuple[pl.Expr, pl.Expr]:
     # A name that is the request's own path, with or without the method, was chosen by nobody.
     named_path = name.str.extract(rf"^(?:{METHOD} )?(/.*)$")
     raw = named_path.is_not_null() & (path.is_null() | (url_path(named_path) == path))
-    chosen = name.str.contains(GENERIC).not_() & raw.not_() & pl.col("is_host").not_()
+    chosen = name.str.contains(GENERIC).not_() & raw.not_() & _is_host(name, pl.col("host")).not_()
     matched = name.str.extract(HOST_AND_PORT)
     asked = pl.coalesce(path, url_path(named_path))
     with_method = pl.coalesce(method, name.str.extract(rf"^({METHOD}) "))

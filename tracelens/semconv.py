@@ -16,6 +16,7 @@ SERVICE_NAME: Final[Names] = ("service.name",)
 SERVICE_NAMESPACE: Final[Names] = ("service.namespace", "k8s.namespace.name", "istio.namespace")
 SERVICE_VERSION: Final[Names] = ("service.version", "istio.canonical_revision")
 HOST: Final[Names] = ("k8s.node.name", "host.id", "host.ip", "host.name")
+HOST_NAME: Final[Names] = ("host.name", "hostname")
 K8S_POD_NAME: Final[Names] = ("k8s.pod.name",)
 K8S_POD: Final[Names] = ("k8s.pod.uid", "k8s.pod.name")
 K8S_WORKLOAD: Final[Names] = (
@@ -45,6 +46,17 @@ ENVOY_HELD_US: Final[Names] = ("mesh.up_total_us",)
 # Events of spans with `verbose`, from Envoy 1.38 on.
 ENVOY_SENT_EVENT: Final[Names] = ("first_upstream_tx_byte_sent",)
 ENVOY_ANSWERED_EVENT: Final[Names] = ("last_upstream_rx_byte_received",)
+
+# -- what Linkerd's proxies write: labels of their pod, and the way a request went
+LINKERD_SERVICE: Final = "linkerd-proxy"  # the service name of all of them, unless somebody sets another
+LINKERD_WORKLOAD: Final[Names] = (
+    "linkerd.io/proxy-deployment",
+    "linkerd.io/proxy-statefulset",
+    "linkerd.io/proxy-daemonset",
+    "linkerd.io/proxy-job",
+    "linkerd.io/proxy-cronjob",
+)
+LINKERD_DIRECTION: Final[Names] = ("direction",)  # inbound or outbound
 
 # -- whom a client span says it calls
 PEER_SERVICE: Final[Names] = ("service.peer.name", "peer.service")

@@ -227,7 +227,6 @@ async def traffic(folder: Path, collector: Address, n: int, runs: int) -> tuple[
         return when, await pair.drain()
 
 
-# A failed attempt also takes its way to the callee and back: about a millisecond and a half here.
 PLACES = {
     "client": Delays(client=DELAY_MS),
     "network_queueing": Delays(network=DELAY_MS),
@@ -289,7 +288,7 @@ def judged(told: dict[str, Times], tables: dict[str, pl.DataFrame], times: int, 
     head = ", ".join(f"{layer} {usual[layer] / 1e6:.2f} (spread {spread[layer] / 1e6:.2f})" for layer in LAYERS)
     return Row(
         promise="a delay shows in its layer alone",
-        anchor="docs/hops.md",
+        anchor="docs/mesh.md",
         tried=f"{DELAY_MS:.0f} ms in each of {len(PLACES)} places, {RATE:.0f} requests/s, p50 in ms",
         times=times * len(PLACES),
         broken=tuple(broken),
