@@ -36,7 +36,7 @@ class Finding:
 
 def finding(page: Page, shown: Overview, before: Routes | None) -> Finding:
     """Return the sentence for an overview."""
-    rows = [row for row in shown.routes if row["p99_nano"] is not None and row["calls"] >= LEAST_CALLS]
+    rows = [row for row in shown.routes if row["p99_nano"] is not None and row["n"] >= LEAST_CALLS]
     return _risen(page, rows, before or {}) or _failing(shown, rows) or _tail(page, rows) or _calm(shown)
 
 
@@ -53,7 +53,7 @@ def _risen(page: Page, rows: list[dict[str, Any]], before: Routes) -> Finding | 
     candidates = []
     for row in rows:
         then = before.get((row["service"], row["route"]))
-        if then is None or then["p99_nano"] is None or then["calls"] < LEAST_CALLS:
+        if then is None or then["p99_nano"] is None or then["n"] < LEAST_CALLS:
             continue
         rise = row["p99_nano"] - then["p99_nano"]
         notable = rise > LEAST_RISE_NANO and row["p99_nano"] > RISE * then["p99_nano"]
@@ -114,7 +114,7 @@ def _tail(page: Page, rows: list[dict[str, Any]]) -> Finding | None:
 
 def _cause(page: Page, row: Mapping[str, Any]) -> list[Run]:
     """Return what most of the difference between slow and typical is; nothing when one operation does not stand out."""
-    found: Slow = page.ask("slow", (row["service"], row["route"]), row["calls"])
+    found: Slow = page.ask("slow", (row["service"], row["route"]), row["n"])
     reasons = found.why.reasons
     if not reasons or reasons[0].difference_nano <= 0 or reasons[0].share < 0.2:
         return []

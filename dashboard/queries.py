@@ -161,14 +161,14 @@ def route(lens: Lens, question: Question, key: Route) -> RoutePage:
     found = answer.rows.filter((pl.col("service") == key[0]) & (pl.col("route") == key[1]))
     row = found.row(0, named=True) if len(found) else None
     start, end = bounds(question, answer.source)
-    points = min(max((row["calls"] if row else 0) // LINE_CALLS, LINE_POINTS[0]), LINE_POINTS[1])
+    points = min(max((row["n"] if row else 0) // LINE_CALLS, LINE_POINTS[0]), LINE_POINTS[1])
     series = lens.series(question, key, points).rows
     return RoutePage(
         row=row,
         grid=lens.heatmap(question, key, *GRID),
         course=course(series, start, end, points, answer.source.end_unix_nano),
         tail=lens.slow_tail(question, key),
-        slow=slow(lens, question, key, row["calls"] if row else 0),
+        slow=slow(lens, question, key, row["n"] if row else 0),
         source=answer.source,
         method=answer.method,
         length_nano=end - start,

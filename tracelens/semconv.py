@@ -71,6 +71,7 @@ URL_PATH: Final[Names] = ("url.path", "http.target", "http.path")
 RPC_SERVICE: Final[Names] = ("rpc.service",)
 RPC_METHOD: Final[Names] = ("rpc.method",)
 GRPC_STATUS: Final[Names] = ("rpc.grpc.status_code", "rpc.response.status_code", "grpc.status_code")
+DB_SYSTEM: Final[Names] = ("db.system.name", "db.system", "db.type")  # a database: it writes no spans
 ERROR: Final[Names] = ("error",)
 
 # -- response flags (Envoy: "Response Flags" of the access log)

@@ -75,7 +75,7 @@ def _tiles(page: Page, shown: Overview, before: Earlier | None) -> list[Tile]:
     made = [
         _tile(
             name,
-            f"n {count(now['calls'])}",
+            f"n {count(now['n'])}",
             duration(now[f"{name}_nano"]),
             change(now[f"{name}_nano"], then[f"{name}_nano"]) if then else None,
             against,
@@ -129,7 +129,7 @@ def _row(page: Page, row: Mapping[str, Any], shown: Overview, before: Earlier | 
         cells=[
             {"color": page.color(row["service"]), "strong": row["service"], "light": row["route"]},
             calls_per_second(row["calls"], shown.length_nano),
-            count(row["calls"]),
+            count(row["n"]),
             {"text": percent(wrong) if wrong else "–", "tone": "bad" if wrong >= 0.01 else "muted"},
             duration(row["p50_nano"]),
             duration(row["p90_nano"]),

@@ -85,9 +85,7 @@ def _sub(shown: RoutePage) -> list[Run]:
     row = shown.row
     if row is None:
         return [run("no call in this window")]
-    interval = (
-        f" (95 % within {duration(row['p99_low_nano'])} – {duration(row['p99_high_nano'])}, n {count(row['calls'])})"
-    )
+    interval = f" (95 % within {duration(row['p99_low_nano'])} – {duration(row['p99_high_nano'])}, n {count(row['n'])})"
     return [
         run(f"{calls_per_second(row['calls'], shown.length_nano)} calls/s · p50 {duration(row['p50_nano'])} · "),
         run(f"p90 {duration(row['p90_nano'])} · p99 "),

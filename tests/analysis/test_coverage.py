@@ -57,6 +57,11 @@ def test_who_reached_nobody_misses_nothing() -> None:
     assert reasons(MISSING + " attr:response_flags=UF,URX") == [None]
 
 
+def test_a_database_writes_no_spans() -> None:
+    assert reasons("web/client   |------|  attr:db.system=postgresql") == [None]
+    assert reasons("web/client   |------|") == ["no_sidecar"]
+
+
 def test_edges_count_the_reasons() -> None:
     forest = link(mesh(traces(COVERED, MISSING, MISSING, "db/in |----|")))
     rows = edges(requests(forest, calls(forest, Taught(rate=0.5))).lazy()).collect()

@@ -138,6 +138,30 @@ def test_headers_that_are_not_passed_on() -> None:
     assert "broken_propagation" not in kinds(own)  # nobody calls it: it may well begin traces
 
 
+def test_a_request_id_that_is_not_passed_on() -> None:
+    drawing = """
+        web/in     |----------|  attr:guid:x-request-id=1c1c1b0b-a334-9d96
+        web/out    |------|      attr:guid:x-request-id={}
+         cat/in     |--|
+    """
+    other = found(drawing.format("2c1c1b0b-a334-9d96").replace("web/out", " web/out"))
+    assert other["request_id_dropped", "web"] == (
+        1,
+        None,
+        "1 of the 1 calls it makes have a new x-request-id: they are sampled anew",
+    )
+    same = drawing.format("1c1c1b0b-a334-ad96").replace("web/out", " web/out")  # the decision is no part of it
+    assert "request_id_dropped" not in kinds(same)
+
+
+def test_spans_of_a_callee_that_are_not_there() -> None:
+    traces_of, _, evidence = found(ONE_CALL, "web/out |------|")["missing_spans", "cat"]
+    assert traces_of == 1
+    assert evidence == "1 of 2 calls of web have no span of it: they were lost, and nothing tells where"
+    assert "missing_spans" not in kinds(ONE_CALL)
+    assert "missing_spans" not in kinds("web/out |------| attr:response_flags=UF")
+
+
 def test_the_exemplar_is_the_costliest_and_the_costliest_come_first() -> None:
     longer = RETRIED.replace("|--|\n", "|---|\n", 1)
     rows = findings(requests(traces(RETRIED, longer, SERIAL)).lazy()).collect()

@@ -15,6 +15,7 @@ Owns the patterns and their thresholds. All are told from the requests of
                             headers on; cost unknown
     request_id_dropped      a workload's calls have another x-request-id than it was called with: Envoys sample them
                             anew, so that of sampled traces most end at it; cost unknown
+    missing_spans           calls whose callee's span should be there and is not, with the reason; cost unknown
     clock_skew              two hosts' clocks differ for certain (`clocks.py`), and spans had to be moved; cost none
 """
 
@@ -44,6 +45,12 @@ OTHER_CALLS = 3  # by one call, of different kinds
 LEAST_SKEW_NANO = 100_000  # less is within what clocks and their readers do
 OWN_TRACES = 0.5  # of a workload's calls that begin traces of their own
 
+WHY = {
+    "propagation": "it begins traces of its own, the headers are lost on the way to it",
+    "sampling": "they were sampled away, which a request id or a flag that is passed on would prevent",
+    "unknown": "they were lost, and nothing tells where",
+}
+
 WHOLE = ~pl.col("censored")
 ROUTE = ("service", "route")
 
@@ -59,6 +66,7 @@ def findings(requests: pl.LazyFrame, clocks: pl.LazyFrame | None = None) -> pl.L
         _unrouted(requests),
         _broken_propagation(requests),
         _request_id_dropped(requests),
+        _missing_spans(requests),
         *([] if clocks is None else [_clock_skew(clocks)]),
     ]
     rows = pl.concat([one.select(FINDINGS.names()).cast(FINDINGS) for one in found])
@@ -202,6 +210,26 @@ def _request_id_dropped(requests: pl.LazyFrame) -> pl.LazyFrame:
         ),
         route=pl.lit(None, pl.String),
     ).filter(pl.col("hits") >= OWN_TRACES * pl.col("n"))
+
+
+def _missing_spans(requests: pl.LazyFrame) -> pl.LazyFrame:
+    # What may still come is no finding, nor is a callee outside the mesh: `edges` counts both.
+    lost = pl.col("missing").is_in(["propagation", "sampling", "unknown"]).fill_null(value=False)
+    every = requests.filter("expected").with_columns(
+        cost=pl.lit(None, pl.Int64), hit=lost, why=pl.col("missing").cast(pl.String).fill_null("").replace(WHY)
+    )
+    commonest = pl.col("why").filter(pl.col("hit")).mode().sort().first()
+    return _told(
+        every,
+        "missing_spans",
+        ("caller", "service"),
+        _text(
+            pl.col("hits"), " of ", pl.col("n"), " calls of ", pl.col("caller").fill_null("callers nobody knows"),
+            " have no span of it: ", pl.col("commonest"),
+        ),
+        route=pl.lit(None, pl.String),
+        commonest=commonest,
+    )  # fmt: skip
 
 
 def _clock_skew(clocks: pl.LazyFrame) -> pl.LazyFrame:

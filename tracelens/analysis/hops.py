@@ -245,7 +245,7 @@ def _table(
     caller_row = np.where(caller_call >= 0, caller_call, above)
     judge = np.where(sender >= 0, sender, np.where(entry >= 0, entry, top))
     outcome = calls.outcome[judge]
-    refused = _refused(forest, sender, reached)
+    refused = _refused(forest, sender, reached) | _to_database(forest, side, reached)
     of_callee = np.maximum(entry, 0)
     in_table = np.searchsorted(calls.table["span"].to_numpy(), of_callee)
     by_gateway = (entry >= 0) & (calls.role[of_callee] == PROXY) & (calls.direction[of_callee] == GATEWAY)
@@ -324,6 +324,17 @@ def _refused(forest: Forest, sender: I64, reached: Bool) -> Bool:
         told = forest.spans.select("kind", *flags)[sender[asked]]
         refused[asked] = _flags(told.with_columns(refused=has_flag(flags, semconv.NO_CALLEE))["refused"])
     return refused
+
+
+def _to_database(forest: Forest, side: I64, reached: Bool) -> Bool:
+    """Return which requests without a callee are a client's to a database, which writes no spans."""
+    found = np.zeros(len(side), np.bool_)
+    keys = [name for name in forest.spans.columns if is_wanted(name, semconv.DB_SYSTEM)]
+    asked = np.flatnonzero(~reached & (side >= 0))
+    if keys and len(asked):
+        told = forest.spans.select("kind", *keys)[side[asked]]
+        found[asked] = _flags(told.select(pl.any_horizontal(pl.col(keys).is_not_null())).to_series())
+    return found
 
 
 def _name_missing(found: pl.DataFrame, forest: Forest, calls: Calls, side: I64, entry: I64) -> pl.DataFrame:
