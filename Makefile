@@ -54,7 +54,8 @@ bench: $(VENV)/.test  ## the table of speeds: medians of several runs, each besi
 	$(BIN)/python -m tests.bench
 
 prove: $(VENV)/.test  ## the long proofs, about an hour: kills, power cuts, bad disks, many examples
-	TRACELENS_PROVE=1 $(BIN)/python -m pytest -ra --hypothesis-profile=prove tests/e2e tests/invariants tests/wire
+	TRACELENS_PROVE=1 $(BIN)/python -m pytest -ra --hypothesis-profile=prove tests/e2e tests/invariants tests/wire \
+		tests/acceptance/test_mesh_lens.py
 	$(BIN)/python -m tests.prove
 
 doctor:  ## what is missing on this machine, with the command that installs it

@@ -128,15 +128,19 @@ def timed(way: Way) -> list[Callable[[Run], list[str]]]:
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.name)
 def test_what_the_lens_says_is_what_happened(collector: Up, tmp_path: Path, way: Way) -> None:
-    """Labels, counts and sums hold in every run; times are compared again when another program took the processor."""
-    apart: list[str] = []
+    """Labels, counts and sums hold in every run; a time is wrong if it is so in each of three.
+
+    Another program that takes the processor moves one percentile or another: a mistake of ours the same each time.
+    """
+    times: dict[str, list[str]] = {}
     for attempt in range(3):
         run = run_mesh(collector, way, tmp_path / str(attempt))
         assert [wrong for check in exact(way) for wrong in check(run)] == []
-        apart = [wrong for check in timed(way) for wrong in check(run)]
-        if not apart:
+        found = {wrong.partition(":")[0]: wrong for check in timed(way) for wrong in check(run)}
+        times = {what: [*times.get(what, []), wrong] for what, wrong in found.items() if not attempt or what in times}
+        if not times:
             return
-    assert not apart, apart
+    assert not times, times
 
 
 @pytest.mark.parametrize("way", [Way("istio", "grpc", (APPS, SPAWN, TIMING))], ids=lambda way: way.name)

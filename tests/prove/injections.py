@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -242,7 +243,8 @@ def long(folder: Path, times: int, *, runs: int = 3) -> Row:
     with up(folder / "data") as running:
         address = running.addresses["otlp_grpc"].rpartition(":")
         collector = (address[0], int(address[2]))
-        when, sent = asyncio.run(traffic(folder / "envoys", collector, times, runs))
+        with ThreadPoolExecutor(1) as pool:  # this thread may have a loop of its own, as under Playwright
+            when, sent = pool.submit(asyncio.run, traffic(folder / "envoys", collector, times, runs)).result()
         store = running.data_dir / "store"
         spans = eventually(
             lambda: Store.open(store).scan(None, None).collect(), lambda stored: len(stored) >= sent, seconds=30
