@@ -101,7 +101,7 @@ def long(folder: Path, runs: int, *, engine: str) -> list[Row]:
 def short(folder: Path, runs: int, *, engine: str) -> list[Row]:
     """Run every flood for some seconds; what is lost, answered wrongly or kept in memory is judged, latency told."""
     sizes = {name: flood.short for name, flood in FLOODS.items()}
-    return floods(folder, engine, runs=runs, seconds=2, sizes=sizes, promised=False)
+    return floods(folder, engine, runs=runs, seconds=1, sizes=sizes, promised=False)
 
 
 def allow_connections() -> None:
