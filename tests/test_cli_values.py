@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from tracelens.cli_values import bands, moment, nanoseconds, route_named, versions
+from tracelens.cli.values import bands, moment, nanoseconds, route_named, versions
 from tracelens.errors import UsageError
 
 ROUTES = pl.DataFrame({"service": ["web", "api", "api"], "route": ["GET /", "GET /", "GET /x"]})

@@ -1,0 +1,7 @@
+"""`python -m tracelens.cli`."""
+
+from __future__ import annotations
+
+from tracelens.cli import main
+
+main()
