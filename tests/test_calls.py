@@ -12,7 +12,8 @@ from tests.builders import frame, span_id, trace, trace_id, traces
 from tracelens import _fold
 from tracelens.calls import Calls, calls
 from tracelens.forest import link
-from tracelens.names import MAX_OPERATIONS, NO_ROUTE, OTHER
+from tracelens.learned import MAX_ROUTES
+from tracelens.names import NO_ROUTE, OTHER
 from tracelens.spans import CLIENT, SERVER
 
 PRODUCT = "http://shop/product/17?ref=home"
@@ -268,12 +269,12 @@ def test_unrouted_requests_share_a_name() -> None:
 
 
 def test_names_beyond_the_limit_become_other() -> None:
-    many = MAX_OPERATIONS + 5
+    many = MAX_ROUTES + 5
     spans = pl.concat(
         [trace("web |--| kind=server", number=n).with_columns(name=pl.lit(f"op-{n:04}")) for n in range(1, many + 1)]
     )
     routes = folded(spans).table["route"]
-    assert routes.n_unique() == MAX_OPERATIONS + 1
+    assert routes.n_unique() == MAX_ROUTES + 1
     assert (routes == OTHER).sum() == 5
 
 

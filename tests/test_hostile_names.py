@@ -13,7 +13,7 @@ from tests.builders import frame, span_id, trace_id
 from tracelens.analysis.routes import routes
 from tracelens.calls import calls
 from tracelens.forest import link
-from tracelens.names import MAX_OPERATIONS
+from tracelens.learned import MAX_ROUTES
 from tracelens.spans import SERVER
 
 MILLION = 1_000_000
@@ -82,6 +82,6 @@ def _counted(n: int) -> tuple[int, int, int]:
 def test_a_million_names_leave_few_routes_and_count() -> None:
     with multiprocessing.get_context("spawn").Pool(1) as pool:  # a process of its own: its peak is this test's
         found, counted, peak = pool.apply(_counted, (MILLION,))
-    assert found <= MAX_OPERATIONS + 1
+    assert found <= MAX_ROUTES + 1
     assert counted == MILLION
     assert peak < BYTES_A_SPAN * MILLION

@@ -1,11 +1,13 @@
 """Which way proxies carried requests, where a span by itself does not tell it.
 
-Owns what is learned about an Envoy from its other spans. What a span tells by
-itself is read in `calls.py`; the rest follows from the spans above it, in the
-kernel of `_fold.py`.
+Owns what an Envoy's other spans tell of it. What a span tells by itself is
+read in `calls.py`; the rest follows from the spans above it, in the kernel of
+`_fold.py`.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -13,57 +15,92 @@ import polars as pl
 
 from tracelens import _fold
 from tracelens._fold import GATEWAY, INBOUND, OUTBOUND, PROXY, UNKNOWN
-from tracelens.names import codes
+from tracelens.forest import codes
+from tracelens.learned import CLUSTERS, ENVOYS, Evidence
 from tracelens.spans import SERVER
 
-Codes = npt.NDArray[np.int32]
 Small = npt.NDArray[np.int8]
+Bools = npt.NDArray[np.bool_]
 
 
-def learn(
-    node: Codes,
-    hint: Small,
-    role: Small,
-    sidecar: npt.NDArray[np.bool_],
-    kind: pl.Series,
-    cluster: pl.Series,
-    parent: npt.NDArray[np.int64],
-) -> None:
-    """Complete `hint` by what an Envoy's other spans tell of it.
+@dataclass(frozen=True, slots=True)
+class Proxies:
+    """What spans tell of the Envoys that wrote them."""
 
-    node: code of the Envoy's node id, -1 without one. sidecar: the id says so. kind, cluster: as the spans have them.
-    """
-    _mark_gateways(node, hint, role, sidecar, kind)
-    _mark_roots(node, hint, role, cluster, parent)
+    node: npt.NDArray[np.int32]  # code of the Envoy's node id, -1 without one
+    nodes: pl.Series  # the ids by code
+    cluster: npt.NDArray[np.int32]  # code of the cluster the request went to
+    clusters: pl.Series
+    hint: Small  # a direction told by the span alone, else UNKNOWN
+    role: Small
+    open_: Bools  # spans of known Envoys whose direction nothing tells yet
+    above: npt.NDArray[np.int64]  # the nearest proxy's span above, -1 without one
 
 
-def _mark_gateways(node: Codes, hint: Small, role: Small, sidecar: npt.NDArray[np.bool_], kind: pl.Series) -> None:
+def proxies(node: pl.Series, cluster: pl.Series, hint: Small, role: Small, parent: npt.NDArray[np.int64]) -> Proxies:
+    """Return what the spans of a forest tell of its Envoys."""
+    of_node, nodes = codes(node)
+    of_cluster, clusters = codes(cluster)
+    above = np.empty(len(parent), np.int64)
+    _fold.nearest_proxy(parent, role, above)
+    open_ = (role == PROXY) & (hint == UNKNOWN) & (of_node >= 0)
+    return Proxies(of_node, nodes, of_cluster, clusters, hint, role, open_, above)
+
+
+def evidence(told: Proxies) -> Evidence:
+    """Return the counts of ENVOYS and CLUSTERS."""
+    known = (told.role == PROXY) & (told.node >= 0)
+    inbound = known & ((told.hint == INBOUND) | (told.hint == UNKNOWN))
+    carried = np.bincount(told.node[inbound], minlength=len(told.nodes))
+    # A span below another Envoy's takes its request.
+    below = told.open_ & (told.above >= 0)
+    below[below] = told.node[told.above[below]] != told.node[below]
+    taken = known & ((told.hint == INBOUND) | below)
+    width = len(told.clusters) + 1
+    both = told.node[taken].astype(np.int64) * width + told.cluster[taken] + 1
+    counted = pl.Series("both", both).value_counts(name="taken").sort("both")
+    pair = counted["both"]
+    return Evidence(
+        envoys=pl.DataFrame({"node": told.nodes, "inbound": carried}, schema=ENVOYS),
+        clusters=pl.DataFrame(
+            {
+                "node": told.nodes.gather(pair // width),
+                "cluster": told.clusters.gather((pair % width - 1).set(pair % width == 0, None)),
+                "taken": counted["taken"],
+            },
+            schema_overrides=CLUSTERS,
+        ),
+    )
+
+
+def decide(told: Proxies, known: Evidence, sidecar: Bools, kind: pl.Series) -> None:
+    """Complete `hint`. known: what all traces tell; sidecar: the node id says so; kind: as the spans have it."""
+    _mark_gateways(told, known, sidecar, kind)
+    _mark_roots(told, known)
+
+
+def _mark_gateways(told: Proxies, known: Evidence, sidecar: Bools, kind: pl.Series) -> None:
     """Call an outbound SERVER span of an Envoy that carries no request inbound a gateway's, unless it is a sidecar."""
-    known = (node >= 0) & (role == PROXY)
-    other = np.zeros(int(node.max(initial=-1)) + 1, bool)
-    other[node[known & ((hint == INBOUND) | (hint == UNKNOWN))]] = True
-    outbound = known & ~sidecar & (hint == OUTBOUND) & (kind.fill_null(0).to_numpy() == SERVER)
-    outbound[outbound] = ~other[node[outbound]]
-    hint[outbound] = GATEWAY
+    asked = (told.role == PROXY) & (told.node >= 0) & ~sidecar & (told.hint == OUTBOUND)
+    asked &= kind.fill_null(0).to_numpy() == SERVER
+    busy = told.nodes.is_in(known.envoys.filter(pl.col("inbound") > 0)["node"].implode()).to_numpy()
+    asked[asked] = ~busy[told.node[asked]]
+    told.hint[asked] = GATEWAY
 
 
-def _mark_roots(node: Codes, hint: Small, role: Small, cluster: pl.Series, parent: npt.NDArray[np.int64]) -> None:
+def _mark_roots(told: Proxies, known: Evidence) -> None:
     """Call a span that begins a trace outbound when its Envoy takes requests for another cluster.
 
     An app that drops headers makes its sidecar's outbound span a root, which nothing above tells from an
     inbound one. But a sidecar takes requests for its own app's cluster only, and spans below another
     Envoy's show which that is.
     """
-    open_ = (role == PROXY) & (hint == UNKNOWN) & (node >= 0)
-    if not open_.any():
+    roots = np.flatnonzero(told.open_ & (told.above < 0) & (told.cluster >= 0))
+    if not len(roots):
         return
-    above = np.empty(len(parent), np.int64)
-    _fold.nearest_proxy(parent, role, above)
-    roots = open_ & (above < 0)
-    if not roots.any():
-        return
-    taken = (role == PROXY) & (node >= 0) & ((hint == INBOUND) | (open_ & (above >= 0) & (node[above] != node)))
-    own = codes(cluster).astype(np.int64) + 1
-    both = node.astype(np.int64) * (int(own.max(initial=0)) + 1) + own
-    knows = np.isin(node, node[taken])
-    hint[roots & knows & (own > 0) & ~np.isin(both, both[taken])] = OUTBOUND
+    asked = pl.DataFrame(
+        {"node": told.nodes.gather(told.node[roots]), "cluster": told.clusters.gather(told.cluster[roots])}
+    )
+    taking = asked["node"].is_in(known.clusters["node"].implode())
+    own = asked.join(known.clusters, on=["node", "cluster"], how="left", validate="m:1", maintain_order="left")["taken"]
+    told.hint[roots[(taking & own.is_null()).to_numpy()]] = OUTBOUND

@@ -14,7 +14,7 @@ belong to the call that makes the request.
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -22,8 +22,9 @@ import polars as pl
 
 from tracelens import _direction, _fold, names, semconv
 from tracelens.forest import Forest
-from tracelens.names import MAX_OPERATIONS, NOTHING, OTHER, codes, has_flag
-from tracelens.sampling import Sampling, sampling
+from tracelens.learned import ECHOES, MAX_ROUTES, ROUTES, Evidence
+from tracelens.names import NOTHING, OTHER, codes, has_flag
+from tracelens.sampling import Sampling, draws, sampling
 from tracelens.spans import CLIENT, CONSUMER, PRODUCER, SERVER, STATUS_ERROR, UNSPECIFIED, attribute, whole
 from tracelens.taught import Taught
 
@@ -84,19 +85,35 @@ class Calls:
     direction: npt.NDArray[np.int8]  # which way a proxy carried each request: _fold's codes
     outcome: pl.DataFrame  # error, censored and timed_out of each span by itself
     sampling: Sampling  # of each trace
+    evidence: Evidence  # what these traces tell of others
 
 
-def calls(forest: Forest, taught: Taught = NOTHING) -> Calls:
-    """Return the calls of a forest. taught: what the mesh's owner says of routes and sampling.
+def calls(forest: Forest, taught: Taught = NOTHING, learned: Evidence | None = None) -> Calls:
+    """Return the calls of a forest.
 
-    Every trace has at least one: where no span is an entry, the primary root is.
+    taught: what the mesh's owner says of routes and sampling. learned: the evidence of more traces than these,
+    by which they are judged; by their own without it.
+    Every trace has at least one call: where no span is an entry, the primary root is.
     """
     facts = _of_their_proxy(forest, _facts(forest.spans, taught))
-    folded = _fold_spans(forest, facts)
+    told = _proxies(forest, facts)
+    own = _direction.evidence(told)
+    _direction.decide(told, learned or own, facts["sidecar"].to_numpy(), forest.spans["kind"])
+    folded = _fold_spans(forest, facts, told)
     operation, rule = _route_of_app(facts, folded)
-    sampled = sampling(forest, facts["workload"], taught)
+    echoes = _app_roots(forest, facts)
+    own = replace(
+        own,
+        routes=_routes(facts, operation),
+        echoes=_without_app(facts, folded),
+        draws=draws(forest, facts["workload"]),
+    )
+    known = learned or own
+    operation, rule = _capped(facts, operation, rule, known)
+    echoes &= facts["workload"].is_in(_dropping(known).implode()).to_numpy()
+    sampled = sampling(forest, facts["workload"], taught, known.draws)
     return Calls(
-        table=_table(forest, facts, folded, operation, sampled),
+        table=_table(forest, facts, folded, operation, sampled, echoes),
         rule=rule,
         sampling=sampled,
         service=facts["workload"],
@@ -106,6 +123,7 @@ def calls(forest: Forest, taught: Taught = NOTHING) -> Calls:
         role=folded.role,
         direction=folded.direction,
         outcome=facts.select("error", "censored", "timed_out"),
+        evidence=own,
     )
 
 
@@ -210,22 +228,24 @@ def _of_their_proxy(forest: Forest, facts: pl.DataFrame) -> pl.DataFrame:
     return facts.with_columns(facts.select("workload", "namespace")[owner])
 
 
-def _fold_spans(forest: Forest, facts: pl.DataFrame) -> _Folded:
+def _proxies(forest: Forest, facts: pl.DataFrame) -> _direction.Proxies:
+    """Return what the spans tell of the Envoys that wrote them."""
+    hint, role = _array(facts["hint"], np.int8), _array(facts["role"], np.int8)
+    return _direction.proxies(facts["node"], facts["cluster"], hint, role, forest.parent)
+
+
+def _fold_spans(forest: Forest, facts: pl.DataFrame, told: _direction.Proxies) -> _Folded:
     """Run the kernel, and give every trace a call."""
     n = len(facts)
-    role, hint, typed, referenced = (_array(facts[name], np.int8) for name in ("role", "hint", "typed", "referenced"))
-    folded = _Folded(role, np.zeros(n, np.int8), np.full(n, -1, np.int64), np.zeros(n, np.int8))
-    node = codes(facts["node"])
-    _direction.learn(
-        node, hint, role, facts["sidecar"].to_numpy(), forest.spans["kind"], facts["cluster"], forest.parent
-    )
+    typed, referenced = (_array(facts[name], np.int8) for name in ("typed", "referenced"))
+    folded = _Folded(told.role, np.zeros(n, np.int8), np.full(n, -1, np.int64), np.zeros(n, np.int8))
     _fold.fold(
         forest.parent,
         forest.child_offsets,
         forest.children,
-        role,
-        hint,
-        node,
+        told.role,
+        told.hint,
+        told.node,
         codes(facts["workload"]),
         typed,
         referenced,
@@ -246,10 +266,7 @@ def _array(series: pl.Series, dtype: type[np.generic]) -> npt.NDArray[np.int8]:
 
 
 def _route_of_app(facts: pl.DataFrame, folded: _Folded) -> tuple[pl.Series, pl.Series]:
-    """Return (operation, rule) of each span, a proxy's taken from the app span behind it that knows its route.
-
-    Names beyond MAX_OPERATIONS of a workload, rarest first, become OTHER.
-    """
+    """Return (operation, rule) of each span, a proxy's taken from the app span behind it that knows its route."""
     role, call = facts["role"].to_numpy(), folded.call
     rows = np.arange(len(call))
     behind = (role == _fold.APP_SERVER) & (call >= 0) & (call != rows) & facts["chosen"].to_numpy()
@@ -262,19 +279,30 @@ def _route_of_app(facts: pl.DataFrame, folded: _Folded) -> tuple[pl.Series, pl.S
         source = np.arange(len(call))
         source[entry] = np.flatnonzero(behind)[first]
         operation, rule = operation.gather(source), rule.gather(source)
-    counted = pl.DataFrame({"workload": facts["workload"], "operation": operation})
+    return operation.rename("operation"), rule
+
+
+def _routes(facts: pl.DataFrame, operation: pl.Series) -> pl.DataFrame:
+    """Return the counts of ROUTES."""
+    named = pl.DataFrame({"workload": facts["workload"], "operation": operation})
+    return named.lazy().group_by("workload", "operation").agg(spans=pl.len()).collect().cast(ROUTES)
+
+
+def _capped(
+    facts: pl.DataFrame, operation: pl.Series, rule: pl.Series, learned: Evidence
+) -> tuple[pl.Series, pl.Series]:
+    """Return (operation, rule) of each span; names beyond MAX_ROUTES of a workload, rarest first, become OTHER."""
     rare = (
-        counted.lazy()
-        .group_by("workload", "operation")
-        .len()
-        .sort("len", "operation", descending=[True, False])
-        .filter(pl.int_range(pl.len()).over("workload") >= MAX_OPERATIONS)
+        learned.routes.lazy()
+        .sort("spans", "operation", descending=[True, False])
+        .filter(pl.int_range(pl.len()).over("workload") >= MAX_ROUTES)
         .select("workload", "operation", rare=pl.lit(value=True))
         .collect()
     )
     if rare.is_empty():
-        return operation.rename("operation"), rule
-    marked = counted.join(rare, on=["workload", "operation"], how="left", validate="m:1", maintain_order="left")
+        return operation, rule
+    named = pl.DataFrame({"workload": facts["workload"], "operation": operation})
+    marked = named.join(rare, on=["workload", "operation"], how="left", validate="m:1", maintain_order="left")
     capped = marked.select(
         operation=pl.when(pl.col("rare")).then(pl.lit(OTHER)).otherwise("operation"),
         rule=pl.when(pl.col("rare")).then(pl.lit("other", rule.dtype)).otherwise(rule),
@@ -282,31 +310,40 @@ def _route_of_app(facts: pl.DataFrame, folded: _Folded) -> tuple[pl.Series, pl.S
     return capped["operation"], capped["rule"]
 
 
-def _echoes(forest: Forest, facts: pl.DataFrame, folded: _Folded) -> npt.NDArray[np.bool_]:
-    """Return which spans are an app's that begins a trace of its own for a request that its proxy told already.
-
-    So they are in workloads where at least half of the requests that a sidecar took have no span of the app
-    below them: everything passes the sidecar, and the app reads no headers.
-    """
-    role = facts["role"].to_numpy()
-    roots: npt.NDArray[np.bool_] = (
-        (role == _fold.APP_SERVER) & (forest.parent < 0) & (facts["referenced"].to_numpy() == 0)
-    )
-    if not roots.any():
-        return roots
-    taken = (role == _fold.PROXY) & (folded.direction == _fold.INBOUND)
-    served = np.zeros(len(role), np.bool_)
-    served[folded.call[(role == _fold.APP_SERVER) & (folded.call >= 0)]] = True
-    workload = codes(facts["workload"])
-    size = int(workload.max(initial=-1)) + 1
-    every, bare = (np.bincount(workload[rows], minlength=size) for rows in (taken, taken & ~served))
-    drops = (bare > 0) & (2 * bare >= every)
-    roots &= drops[workload]
+def _app_roots(forest: Forest, facts: pl.DataFrame) -> npt.NDArray[np.bool_]:
+    """Return which spans are an app's that begins a trace of its own."""
+    begins = (forest.parent < 0) & (facts["referenced"].to_numpy() == 0)
+    roots: npt.NDArray[np.bool_] = begins & (facts["role"].to_numpy() == _fold.APP_SERVER)
     return roots
 
 
+def _without_app(facts: pl.DataFrame, folded: _Folded) -> pl.DataFrame:
+    """Return the counts of ECHOES: requests that a sidecar took, and those without a span of the app below them."""
+    taken = (folded.role == _fold.PROXY) & (folded.direction == _fold.INBOUND)
+    served = np.zeros(len(taken), np.bool_)
+    served[folded.call[(folded.role == _fold.APP_SERVER) & (folded.call >= 0)]] = True
+    every = pl.DataFrame({"workload": facts["workload"], "taken": taken, "bare": taken & ~served})
+    counted = every.lazy().filter("taken").group_by("workload").agg(pl.col("taken", "bare").sum())
+    return counted.collect().cast(ECHOES)
+
+
+def _dropping(learned: Evidence) -> pl.Series:
+    """Return the workloads whose apps begin traces of their own for requests that their proxies told already.
+
+    So they do where at least half of the requests that a sidecar took have no span of the app below them:
+    everything passes the sidecar, and the app reads no headers.
+    """
+    drops = (pl.col("bare") > 0) & (2 * pl.col("bare") >= pl.col("taken"))
+    return learned.echoes.filter(drops)["workload"]
+
+
 def _table(
-    forest: Forest, facts: pl.DataFrame, folded: _Folded, operation: pl.Series, sampled: Sampling
+    forest: Forest,
+    facts: pl.DataFrame,
+    folded: _Folded,
+    operation: pl.Series,
+    sampled: Sampling,
+    echoes: npt.NDArray[np.bool_],
 ) -> pl.DataFrame:
     """Return CALLS: one row an entry span, in the order of the forest's rows."""
     begins = np.zeros(len(folded.call), np.bool_)
@@ -336,7 +373,7 @@ def _table(
                 "censored": of["censored"],
                 "timed_out": of["timed_out"],
                 "is_root": entry == forest.entry[trace],
-                "echo": _echoes(forest, facts, folded)[entry],
+                "echo": echoes[entry],
                 "weight": sampled.weight[trace],
             }
         )

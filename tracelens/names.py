@@ -25,8 +25,7 @@ from tracelens.spans import TYPES, attribute, column
 from tracelens.taught import METHODS, Taught
 
 NO_ROUTE = "(unrouted)"  # NR: the path and the host are the sender's invention
-OTHER = "(other)"  # what a workload has beyond MAX_OPERATIONS
-MAX_OPERATIONS = 200  # a workload has tens of routes; hundreds are ids that no rule caught
+OTHER = "(other)"  # what a workload has beyond learned.MAX_ROUTES
 
 # What named a route, for those who ask why.
 RULES = (

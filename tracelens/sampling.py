@@ -13,7 +13,6 @@ Owns the rate of each trace, by the first that tells it:
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +21,7 @@ import polars as pl
 
 from tracelens import semconv
 from tracelens.forest import Forest
+from tracelens.learned import DRAWS
 from tracelens.spans import attribute
 from tracelens.taught import Taught
 
@@ -57,13 +57,19 @@ class Sampling:
         return tuple(name for code, name in enumerate(TOLD_BY) if (self.told_by == code).any())
 
 
-def sampling(forest: Forest, workload: pl.Series, taught: Taught) -> Sampling:
-    """Return the sampling of a forest's traces. workload: of each span."""
+def draws(forest: Forest, workload: pl.Series) -> pl.DataFrame:
+    """Return the counts of DRAWS. workload: of each span."""
+    drawn = _ids(forest, workload.gather(forest.entry)).drop_nulls("drawn")
+    return drawn.group_by("begins").agg(traces=pl.len(), greatest=pl.col("drawn").max()).cast(DRAWS)
+
+
+def sampling(forest: Forest, workload: pl.Series, taught: Taught, learned: pl.DataFrame) -> Sampling:
+    """Return the sampling of a forest's traces. workload: of each span; learned: DRAWS."""
     weight, told_by = np.ones(forest.traces), np.zeros(forest.traces, np.int8)
     if not forest.traces:
         return Sampling(weight, told_by)
     begins = workload.gather(forest.entry)
-    _by_request_id(forest, begins, weight, told_by)
+    _by_request_id(_ids(forest, begins), learned, weight, told_by)
     rates = begins.replace_strict(taught.rates, default=taught.rate, return_dtype=pl.Float64)
     configured = np.array(rates.is_not_null().to_numpy(), np.bool_)
     weight[configured] = 1 / rates.drop_nulls().to_numpy()
@@ -84,43 +90,48 @@ def _by_tracestate(forest: Forest, weight: npt.NDArray[np.float64], told_by: npt
     told_by[trace] = TRACESTATE
 
 
-def _by_request_id(
-    forest: Forest, begins: pl.Series, weight: npt.NDArray[np.float64], told_by: npt.NDArray[np.int8]
-) -> None:
-    """Estimate the rate of each workload that traces begin at; where it has few ids, of all of them together."""
-    columns = forest.spans.columns
-    own = attribute(columns, semconv.ENVOY_REQUEST_ID)
+def _ids(forest: Forest, begins: pl.Series) -> pl.DataFrame:
+    """Return what the request id of each trace's root says: trace, begins, drawn (null unless by chance), forced."""
+    own = attribute(forest.spans.columns, semconv.ENVOY_REQUEST_ID)
     ids = forest.spans.select("kind", id=own)["id"].gather(forest.entry)
-    if ids.null_count() == len(ids):
-        return
     told = pl.DataFrame({"begins": begins, "id": ids}).with_row_index("trace")
+    if ids.null_count() == len(ids):
+        return told.select("trace", "begins", drawn=pl.lit(None, pl.Int64), forced=pl.lit(value=False))
     marked = pl.col("id").str.slice(14, 1)
-    told = told.with_columns(
-        drawn=pl.when(marked == "9").then(
-            pl.col("id").str.slice(0, 8).str.to_integer(base=16, strict=False, dtype=pl.Int64) % PARTS
-        ),
+    number = pl.col("id").str.slice(0, 8).str.to_integer(base=16, strict=False, dtype=pl.Int64) % PARTS
+    return told.select(
+        "trace",
+        "begins",
+        drawn=pl.when(marked == "9").then(number),
         forced=marked.is_in(["a", "b"]).fill_null(value=False),
     )
-    drawn = told.filter(pl.col("drawn").is_not_null())
+
+
+def _by_request_id(
+    told: pl.DataFrame, learned: pl.DataFrame, weight: npt.NDArray[np.float64], told_by: npt.NDArray[np.int8]
+) -> None:
+    """Estimate the rate of each workload that traces begin at; where it has few ids, of all of them together."""
     forced = told.filter("forced")["trace"].to_numpy()
     weight[forced], told_by[forced] = 1.0, REQUEST_ID
-    if len(drawn) < ENOUGH_IDS:
+    every = int(learned["traces"].sum())
+    if every < ENOUGH_IDS:
         return
-    together = rate_of(drawn["drawn"])
-    for (_,), group in drawn.group_by("begins", maintain_order=True):
-        rate = rate_of(group["drawn"]) if len(group) >= ENOUGH_IDS else together
-        weight[group["trace"].to_numpy()] = 1 / rate
-        told_by[group["trace"].to_numpy()] = REQUEST_ID
+    together = rate_of(every, int(learned["greatest"].max()))  # type: ignore[arg-type]  # Int64
+    enough = learned.filter(pl.col("traces") >= ENOUGH_IDS)
+    rates = {begins: rate_of(n, greatest) for begins, n, greatest in enough.iter_rows()}
+    drawn = told.drop_nulls("drawn")
+    rate = drawn["begins"].replace_strict(rates, default=together, return_dtype=pl.Float64)
+    weight[drawn["trace"].to_numpy()] = 1 / rate.to_numpy()
+    told_by[drawn["trace"].to_numpy()] = REQUEST_ID
 
 
-def rate_of(drawn: Iterable[int]) -> float:
+def rate_of(draws: int, greatest: int) -> float:
     """Return the rate that draws below PARTS times it show: the roundest within its interval of confidence.
 
     The greatest of n draws bounds it from below, and is less than a share DOUBT^(1/n) of it in DOUBT of all cases.
     """
-    values = list(drawn)
-    least = max(values) + 1
-    most = min(PARTS, math.floor(least * DOUBT ** (-1 / len(values))))
+    least = greatest + 1
+    most = min(PARTS, math.floor(least * DOUBT ** (-1 / draws)))
     step = PARTS
     while True:
         candidate = -(-least // step) * step
