@@ -18,12 +18,12 @@ from tracelens import forest as forests
 from tracelens._link import I32, I64, U64, Bool
 from tracelens.analysis import _walk
 from tracelens.forest import Forest, over_traces
+from tracelens.learned import CLOCKS, COARSE_SHARE
 
 Tolerance = Literal["auto"] | int
 
 FINE_NANO = 10_000  # two processes on one machine stamp the same moment this far apart
 COARSE_NANO = 1_000_000  # clocks of some SDKs tick in milliseconds
-COARSE_SHARE = 0.99  # of a service's starts on whole milliseconds; by chance it is one in a thousand
 LATE_PERCENT = 1  # of the parent's length: what ends later than that was not waited for
 
 
@@ -56,6 +56,7 @@ def sections(
     *,
     tolerance: Tolerance = "auto",
     asynchronous: bool = False,
+    clocks: pl.DataFrame | None = None,
 ) -> Sections:
     """Return the critical path from each entry, in the entry's own interval.
 
@@ -67,6 +68,7 @@ def sections(
     99 % of its starts are whole ones, and of two siblings the coarser counts.
     asynchronous: nobody waits for a child that ends later than its parent by
     more than 1 % of the parent's length (or the tolerance, if that is more).
+    clocks: CLOCKS of more traces than these, to tell by which services tick.
     Source: last-finishing-child walk (Zhang et al., CRISP, ATC '22), with the
     overlap taken once and ties by span id.
     """
@@ -76,7 +78,9 @@ def sections(
         raise IndexError(f"an entry lies beyond the forest's {len(forest.parent)} rows")  # the kernel does not look
     fixed = None if tolerance == "auto" else tolerance
     waited = forest.blocking & ~_late(forest, fixed or 0) if asynchronous else forest.blocking
-    coarse = _coarse(forest) if fixed is None else np.zeros(len(waited), np.bool_)
+    coarse = np.zeros(len(waited), np.bool_)
+    if fixed is None:
+        coarse = _coarse(forest, ticks(forest) if clocks is None else clocks)
     ids = _span_ids(forest)
     fine, rough = (FINE_NANO, COARSE_NANO) if fixed is None else (fixed, fixed)
     deepest = int(forest.depth.max(initial=0))
@@ -137,15 +141,19 @@ def _late(forest: Forest, least: int) -> Bool:
     return late
 
 
-def _coarse(forest: Forest) -> Bool:
-    """Return which spans come from a service whose clock ticks in milliseconds."""
+def ticks(forest: Forest) -> pl.DataFrame:
+    """Return the counts of CLOCKS."""
     received = pl.Series(forest.start - forest.skew)
-    timed = forest.spans.select("service_name", whole=received % COARSE_NANO == 0)
-    shares = timed.lazy().group_by("service_name").agg(pl.col("whole").mean())
-    ticking = shares.filter(pl.col("whole") >= COARSE_SHARE).collect()
+    timed = forest.spans.select(service="service_name", whole=received % COARSE_NANO == 0)
+    return timed.lazy().group_by("service").agg(spans=pl.len(), whole=pl.col("whole").sum()).collect().cast(CLOCKS)
+
+
+def _coarse(forest: Forest, clocks: pl.DataFrame) -> Bool:
+    """Return which spans come from a service whose clock ticks in milliseconds."""
+    ticking = clocks.filter(pl.col("whole") >= COARSE_SHARE * pl.col("spans"))["service"]
     if ticking.is_empty():
-        return np.zeros(len(timed), np.bool_)
-    found = timed["service_name"].is_in(ticking["service_name"].implode()).fill_null(value=False)
+        return np.zeros(len(forest.start), np.bool_)
+    found = forest.spans["service_name"].is_in(ticking.implode()).fill_null(value=False)
     return np.array(found.to_numpy(), np.bool_)
 
 
