@@ -113,15 +113,21 @@ def accumulate(
     service: pl.Series,
     operation: pl.Series,
     layer: pl.Series,
+    group: I64 | None = None,
 ) -> pl.DataFrame:
-    """Return PROFILE_BUCKETS: what `merge` adds up and `cut` cuts into bands. Parameters as `profile`'s."""
+    """Return PROFILE_BUCKETS: what `merge` adds up and `cut` cuts into bands. Parameters as `profile`'s.
+
+    group: of each entry, to be its bucket in place of its duration's; -1 leaves it out.
+    """
     routes, names = _route_codes(route, len(entries))
-    latency = pl.Series(forest.end[entries] - forest.start[entries], dtype=pl.Int64)
-    bucket = pl.select(histogram.bucket(pl.lit(latency))).to_series()
-    group, values = bucket.rank("dense").cast(pl.Int64) - 1, bucket.unique().sort()
-    sums = _sum(
-        forest, sections, entries, routes, names, np.array(group.to_numpy(), np.int64), (service, operation, layer)
-    )
+    if group is None:
+        duration = pl.Series(forest.end[entries] - forest.start[entries], dtype=pl.Int64)
+        bucket = pl.select(histogram.bucket(pl.lit(duration))).to_series()
+        number, values = bucket.rank("dense").cast(pl.Int64) - 1, bucket.unique().sort()
+        group = np.array(number.to_numpy(), np.int64)
+    else:
+        values = pl.Series(np.arange(int(group.max(initial=-1)) + 1), dtype=pl.Int32)
+    sums = _sum(forest, sections, entries, routes, names, group, (service, operation, layer))
     return (
         sums.cells.join(sums.nodes, on="index", validate="m:1")
         .with_columns(bucket=values.gather(sums.cells["group"]))
@@ -169,6 +175,23 @@ def cut(buckets: pl.DataFrame, bands: Sequence[Band] | None = None) -> pl.DataFr
     parts = [part for _, part in counts.group_by("route", maintain_order=True)]
     groups = [part.with_columns(group=_groups_of_buckets(part["n"], cuts)) for part in parts]
     group = pl.concat(groups) if groups else counts.with_columns(group=pl.lit(0, pl.Int64))
+    return _banded(merged, group, bands, cuts)
+
+
+def cut_groups(groups: pl.DataFrame, bands: Sequence[Band]) -> pl.DataFrame:
+    """Return PROFILE of PROFILE_BUCKETS whose buckets are the groups that `groups_by_rank` told: exact."""
+    merged = merge([groups])
+    group = merged.select("route", "bucket", group=pl.col("bucket").cast(pl.Int64)).unique(maintain_order=True)
+    return _banded(merged, group, bands, _cuts(bands))
+
+
+def groups_by_rank(n: int, bands: Sequence[Band]) -> I64:
+    """Return the group of each of n entries of one route, by duration ascending; -1 below all bands."""
+    return _by_rank(n, _cuts(bands))
+
+
+def _banded(merged: pl.DataFrame, group: pl.DataFrame, bands: Sequence[Band], cuts: Sequence[float]) -> pl.DataFrame:
+    """Return PROFILE of merged buckets. group: that of each route's bucket."""
     nodes = (
         merged.unique(["route", "node"], keep="first", maintain_order=True)
         .select("route", "node", "parent", "path", *NODE)
@@ -375,9 +398,14 @@ def _groups_by_rank(forest: Forest, entries: I64, route: I64, cuts: Sequence[flo
     group = np.empty(len(entries), np.int64)
     edges = [*np.flatnonzero(np.diff(route[order], prepend=-1)).tolist(), len(entries)]
     for begin, end in pairwise(edges):
-        positions = [_position(end - begin, percent) for percent in cuts]
-        group[order[begin:end]] = np.searchsorted(positions, np.arange(end - begin), side="right") - 1
+        group[order[begin:end]] = _by_rank(end - begin, cuts)
     return group
+
+
+def _by_rank(n: int, cuts: Sequence[float]) -> I64:
+    positions = [_position(n, percent) for percent in cuts]
+    found: I64 = np.searchsorted(positions, np.arange(n), side="right") - 1
+    return found
 
 
 def _groups_of_buckets(counts: pl.Series, cuts: Sequence[float]) -> pl.Series:
