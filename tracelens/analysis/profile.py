@@ -1,14 +1,9 @@
 """Profile: critical paths of many traces, summed per call-path node and band of latency.
 
-Owns the sums and the bands. A node is a path of labels (service, operation,
+Owns the sums; which entries are in which band is in `bands.py`. A node is a path of labels (service, operation,
 layer) from an entry down to a span; recursion keeps its depth. Which spans are
 entries, their routes and labels come from `calls`; sections from
 `critical_path`; why the slow band is slow is `explain.py`'s.
-
-Bands are percents of the entries' own durations, per route, by the rank rule:
-of n entries sorted by duration (ties by trace), band [a, b) holds positions
-floor((n−1)·a) up to, not including, floor((n−1)·b); b = 100 includes the last.
-So the first entry of [99, 100] is the p99, and bands that meet share no entry.
 
 In a band an absent node counts as 0: over the nodes of a route, the integers
 `exclusive_nano` sum to the band's durations exactly.
@@ -19,7 +14,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import polars as pl
@@ -28,11 +22,9 @@ import pyarrow as pa
 from tracelens import histogram
 from tracelens._link import I64, U64
 from tracelens.analysis import _sums, critical_path
+from tracelens.analysis.bands import EVERYTHING, Band, cuts_of, groups_by_rank, groups_of_buckets
 from tracelens.analysis.critical_path import Sections
-from tracelens.errors import UsageError
 from tracelens.forest import Forest, codes
-
-Band = tuple[float, float]
 
 PROFILE = pl.Schema(
     {
@@ -76,7 +68,6 @@ PROFILE_BUCKETS = pl.Schema(
 
 MAX_LEVELS = 200  # of a path; what is deeper counts as that deep, or a chain of n would spell n²/2 labels
 NODE = ("service", "operation", "layer")
-EVERYTHING: tuple[Band, ...] = ((0.0, 100.0),)
 
 
 def profile(
@@ -97,9 +88,9 @@ def profile(
     Rows by band as given, route, and exclusive time descending.
     """
     bands = EVERYTHING if bands is None else bands
-    cuts = _cuts(bands)
+    cuts = cuts_of(bands)
     routes, names = _route_codes(route, len(entries))
-    group = _groups_by_rank(forest, entries, routes, cuts)
+    group = groups_by_rank(forest, entries, routes, cuts)
     sums = _sum(forest, sections, entries, routes, names, group, (service, operation, layer))
     return _cut(sums, bands, cuts)
 
@@ -167,27 +158,22 @@ def cut(buckets: pl.DataFrame, bands: Sequence[Band] | None = None) -> pl.DataFr
     band is off by at most one bucket, 2 % of latency, at each end.
     """
     bands = EVERYTHING if bands is None else bands
-    cuts = _cuts(bands)
+    cuts = cuts_of(bands)
     merged = merge([buckets])
     counts = (
         merged.group_by("route", "bucket", maintain_order=True).agg(n=pl.col("entries").sum()).sort("route", "bucket")
     )
     parts = [part for _, part in counts.group_by("route", maintain_order=True)]
-    groups = [part.with_columns(group=_groups_of_buckets(part["n"], cuts)) for part in parts]
+    groups = [part.with_columns(group=groups_of_buckets(part["n"], cuts)) for part in parts]
     group = pl.concat(groups) if groups else counts.with_columns(group=pl.lit(0, pl.Int64))
     return _banded(merged, group, bands, cuts)
 
 
 def cut_groups(groups: pl.DataFrame, bands: Sequence[Band]) -> pl.DataFrame:
-    """Return PROFILE of PROFILE_BUCKETS whose buckets are the groups that `groups_by_rank` told: exact."""
+    """Return PROFILE of PROFILE_BUCKETS whose buckets are groups of `bands.py`: exact."""
     merged = merge([groups])
     group = merged.select("route", "bucket", group=pl.col("bucket").cast(pl.Int64)).unique(maintain_order=True)
-    return _banded(merged, group, bands, _cuts(bands))
-
-
-def groups_by_rank(n: int, bands: Sequence[Band]) -> I64:
-    """Return the group of each of n entries of one route, by duration ascending; -1 below all bands."""
-    return _by_rank(n, _cuts(bands))
+    return _banded(merged, group, bands, cuts_of(bands))
 
 
 def _banded(merged: pl.DataFrame, group: pl.DataFrame, bands: Sequence[Band], cuts: Sequence[float]) -> pl.DataFrame:
@@ -237,8 +223,8 @@ def warm() -> None:
     """Compile the sums and what they need, or load them from the cache."""
     forest, found = critical_path.warm()
     name = forest.spans["service_name"]
-    labels = {"service": name, "operation": name, "layer": name}
-    grouped(cut(accumulate(forest, found, entries=forest.entry, route=None, **labels)), ["service"])
+    sums = accumulate(forest, found, entries=forest.entry, route=None, service=name, operation=name, layer=name)
+    grouped(cut(sums), ["service"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -376,44 +362,6 @@ def _cut(sums: _Sums, bands: Sequence[Band], cuts: Sequence[float]) -> pl.DataFr
             .sort("route", "exclusive_nano", "node", descending=[False, True, False])
         )
     return pl.concat(found).select(PROFILE.names()).cast(PROFILE) if found else PROFILE.to_frame()
-
-
-def _cuts(bands: Sequence[Band]) -> list[float]:
-    """Return all bounds of `bands`, ascending. Raises UsageError for what is no band."""
-    for low, high in bands:
-        if not 0 <= low < high <= 100:
-            raise UsageError(f"band {low:g}-{high:g}: a band is two percents, the smaller first, within 0-100.")
-    return sorted({bound for band in bands for bound in band})
-
-
-def _position(n: int, percent: float) -> int:
-    """Return the first position of n that lies at or above a bound; the end for 100."""
-    return n if percent == 100 else histogram.rank(n, percent)
-
-
-def _groups_by_rank(forest: Forest, entries: I64, route: I64, cuts: Sequence[float]) -> I64:
-    """Return the number of the last bound at or below each entry's rank within its route; -1 below all."""
-    duration = forest.end[entries] - forest.start[entries]
-    order = np.lexsort((entries, duration, route))
-    group = np.empty(len(entries), np.int64)
-    edges = [*np.flatnonzero(np.diff(route[order], prepend=-1)).tolist(), len(entries)]
-    for begin, end in pairwise(edges):
-        group[order[begin:end]] = _by_rank(end - begin, cuts)
-    return group
-
-
-def _by_rank(n: int, cuts: Sequence[float]) -> I64:
-    positions = [_position(n, percent) for percent in cuts]
-    found: I64 = np.searchsorted(positions, np.arange(n), side="right") - 1
-    return found
-
-
-def _groups_of_buckets(counts: pl.Series, cuts: Sequence[float]) -> pl.Series:
-    """Return the group of each bucket of one route, ascending: the bounds whose rank lies in or below it."""
-    n = int(counts.sum())
-    first_beyond = counts.cum_sum().to_numpy()  # the position after the bucket's last
-    held = [np.searchsorted(first_beyond, _position(n, percent), side="right") for percent in cuts]
-    return pl.Series(np.searchsorted(held, np.arange(len(counts)), side="right") - 1, dtype=pl.Int64)
 
 
 def _route_codes(route: pl.Series | None, n: int) -> tuple[I64, pl.Series]:
