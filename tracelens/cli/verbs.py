@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from tracelens.cli.options import WINDOW, Asked, Format, InputOption, RouteOption, StrictOption, Switch, app, asks
+from tracelens.cli.options import WINDOW, Asked, Format, InputOption, StrictOption, Switch, app, asks
 from tracelens.errors import PARTLY_UNREADABLE
-
-if TYPE_CHECKING:
-    from tracelens.lens import Route
 
 EMPTY = "no calls in this window."
 
@@ -32,37 +29,6 @@ def routes(
         asked.write(lens.route_names(question), text.ROUTE_NAMES, empty=EMPTY)
     else:
         asked.write(lens.routes(question), text.ROUTES, empty=EMPTY)
-
-
-@asks(
-    "tracelens critical-path tracelens-data --route 'GET /cart/{id}' --band 99-100",
-    "critical-path",
-    without=frozenset(),
-)
-def critical_path(
-    asked: Asked,
-    route: RouteOption = None,
-    band: Annotated[str, typer.Option(help="Bands of latency in percent, as 0-50,90-99,99-100.")] = "0-100",
-    sections: Annotated[bool, typer.Option("--sections", help="One row a section instead of sums.")] = False,
-) -> None:
-    """Where the latency of many traces goes, summed along their critical paths."""
-    from tracelens.cli.values import bands, route_named
-    from tracelens.report import document, text
-
-    lens = asked.lens()
-    question = asked.question(lens)
-    walk, on = asked.walk, asked.skew is Switch.ON
-    key: Route | None = None if route is None else route_named(lens.routes(question).rows, route)
-    if sections:
-        found = lens.sections(question, key, walk=walk, skew=on)
-        asked.write(found, text.SECTIONS, empty=EMPTY, keep=document.SECTIONS)
-        return
-    found = lens.profile(question, key, bands(band), walk=walk, skew=on)
-    if asked.output is Format.TEXT:
-        with asked.losses(found.source):
-            text.profile(asked.limited(found), sys.stdout, empty=EMPTY)
-    else:
-        asked.write(found, text.PROFILE, empty="", keep=document.PROFILE)
 
 
 @asks("tracelens trace tracelens-data 4bf92f3577b34da6a3ce929d0e0e4736", without=WINDOW)
