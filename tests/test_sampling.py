@@ -10,7 +10,8 @@ import pytest
 from tests.builders import frame, span_id, trace_id
 from tracelens.calls import calls
 from tracelens.forest import link
-from tracelens.sampling import Sampling, rate_of
+from tracelens.learned import rate_of
+from tracelens.sampling import Sampling
 from tracelens.taught import Taught
 
 KEPT, FORCED, NOT_DRAWN = "9", "a", "4"

@@ -22,7 +22,7 @@ import polars as pl
 
 from tracelens import _direction, _fold, names, semconv
 from tracelens.forest import Forest
-from tracelens.learned import ECHOES, MAX_ROUTES, ROUTES, Evidence
+from tracelens.learned import ECHOES, ROUTES, Evidence, dropping, rare_routes
 from tracelens.names import NOTHING, OTHER, codes, has_flag
 from tracelens.sampling import Sampling, draws, sampling
 from tracelens.spans import CLIENT, CONSUMER, PRODUCER, SERVER, STATUS_ERROR, UNSPECIFIED, attribute, whole
@@ -110,7 +110,7 @@ def calls(forest: Forest, taught: Taught = NOTHING, learned: Evidence | None = N
     )
     known = learned or own
     operation, rule = _capped(facts, operation, rule, known)
-    echoes &= facts["workload"].is_in(_dropping(known).implode()).to_numpy()
+    echoes &= facts["workload"].is_in(dropping(known.echoes).implode()).to_numpy()
     sampled = sampling(forest, facts["workload"], taught, known.draws)
     return Calls(
         table=_table(forest, facts, folded, operation, sampled, echoes),
@@ -292,13 +292,7 @@ def _capped(
     facts: pl.DataFrame, operation: pl.Series, rule: pl.Series, learned: Evidence
 ) -> tuple[pl.Series, pl.Series]:
     """Return (operation, rule) of each span; names beyond MAX_ROUTES of a workload, rarest first, become OTHER."""
-    rare = (
-        learned.routes.lazy()
-        .sort("spans", "operation", descending=[True, False])
-        .filter(pl.int_range(pl.len()).over("workload") >= MAX_ROUTES)
-        .select("workload", "operation", rare=pl.lit(value=True))
-        .collect()
-    )
+    rare = rare_routes(learned.routes).with_columns(rare=pl.lit(value=True))
     if rare.is_empty():
         return operation, rule
     named = pl.DataFrame({"workload": facts["workload"], "operation": operation})
@@ -325,16 +319,6 @@ def _without_app(facts: pl.DataFrame, folded: _Folded) -> pl.DataFrame:
     every = pl.DataFrame({"workload": facts["workload"], "taken": taken, "bare": taken & ~served})
     counted = every.lazy().filter("taken").group_by("workload").agg(pl.col("taken", "bare").sum())
     return counted.collect().cast(ECHOES)
-
-
-def _dropping(learned: Evidence) -> pl.Series:
-    """Return the workloads whose apps begin traces of their own for requests that their proxies told already.
-
-    So they do where at least half of the requests that a sidecar took have no span of the app below them:
-    everything passes the sidecar, and the app reads no headers.
-    """
-    drops = (pl.col("bare") > 0) & (2 * pl.col("bare") >= pl.col("taken"))
-    return learned.echoes.filter(drops)["workload"]
 
 
 def _table(

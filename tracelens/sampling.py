@@ -12,7 +12,6 @@ Owns the rate of each trace, by the first that tells it:
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,15 +20,12 @@ import polars as pl
 
 from tracelens import semconv
 from tracelens.forest import Forest
-from tracelens.learned import DRAWS
+from tracelens.learned import DRAWS, PARTS, rates
 from tracelens.spans import attribute
 from tracelens.taught import Taught
 
 TOLD_BY = ("unknown", "tracestate", "configured", "request_id")  # by code
 UNKNOWN, TRACESTATE, CONFIGURED, REQUEST_ID = range(4)
-ENOUGH_IDS = 50  # fewer say too little about a rate
-DOUBT = 0.001  # how often the true rate may lie outside the interval
-PARTS = 10_000  # Envoy's resolution: a hundredth of a percent
 THRESHOLD = r"(?:^|,)\s*ot=(?:[^,]*;)?th:([0-9a-f]{1,14})(?:;|,|\s|$)"
 
 
@@ -113,28 +109,10 @@ def _by_request_id(
     """Estimate the rate of each workload that traces begin at; where it has few ids, of all of them together."""
     forced = told.filter("forced")["trace"].to_numpy()
     weight[forced], told_by[forced] = 1.0, REQUEST_ID
-    every = int(learned["traces"].sum())
-    if every < ENOUGH_IDS:
-        return
-    together = rate_of(every, int(learned["greatest"].max()))  # type: ignore[arg-type]  # Int64
-    enough = learned.filter(pl.col("traces") >= ENOUGH_IDS)
-    rates = {begins: rate_of(n, greatest) for begins, n, greatest in enough.iter_rows()}
     drawn = told.drop_nulls("drawn")
-    rate = drawn["begins"].replace_strict(rates, default=together, return_dtype=pl.Float64)
+    found = rates(learned, drawn["begins"])
+    rate = drawn.join(found, on="begins", how="left", validate="m:1", maintain_order="left", nulls_equal=True)["rate"]
+    if rate.is_null().all():
+        return
     weight[drawn["trace"].to_numpy()] = 1 / rate.to_numpy()
     told_by[drawn["trace"].to_numpy()] = REQUEST_ID
-
-
-def rate_of(draws: int, greatest: int) -> float:
-    """Return the rate that draws below PARTS times it show: the roundest within its interval of confidence.
-
-    The greatest of n draws bounds it from below, and is less than a share DOUBT^(1/n) of it in DOUBT of all cases.
-    """
-    least = greatest + 1
-    most = min(PARTS, math.floor(least * DOUBT ** (-1 / draws)))
-    step = PARTS
-    while True:
-        candidate = -(-least // step) * step
-        if candidate <= most:
-            return candidate / PARTS
-        step = step // 2 if str(step)[0] == "1" and step > 1 else step // 5 if step > 1 else 1

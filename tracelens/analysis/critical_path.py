@@ -18,7 +18,7 @@ from tracelens import forest as forests
 from tracelens._link import I32, I64, U64, Bool
 from tracelens.analysis import _walk
 from tracelens.forest import Forest, over_traces
-from tracelens.learned import CLOCKS, COARSE_SHARE
+from tracelens.learned import CLOCKS, ticking
 
 Tolerance = Literal["auto"] | int
 
@@ -150,10 +150,10 @@ def ticks(forest: Forest) -> pl.DataFrame:
 
 def _coarse(forest: Forest, clocks: pl.DataFrame) -> Bool:
     """Return which spans come from a service whose clock ticks in milliseconds."""
-    ticking = clocks.filter(pl.col("whole") >= COARSE_SHARE * pl.col("spans"))["service"]
-    if ticking.is_empty():
+    services = ticking(clocks)
+    if services.is_empty():
         return np.zeros(len(forest.start), np.bool_)
-    found = forest.spans["service_name"].is_in(ticking.implode()).fill_null(value=False)
+    found = forest.spans["service_name"].is_in(services.implode()).fill_null(value=False)
     return np.array(found.to_numpy(), np.bool_)
 
 
