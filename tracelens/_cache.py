@@ -56,9 +56,13 @@ def prepare() -> Path | None:
 
 
 def stamp() -> Path | None:
-    """Return the file whose presence says that all kernels are compiled; None with a cache of nobody's."""
+    """Return the file whose presence says that all kernels are compiled; None with a cache of nobody's.
+
+    For this place alone: what numba compiled of the same sources in another folder, it does not find.
+    """
     folder = prepare()
-    return folder / "complete" if folder else None
+    place = hashlib.blake2b(str(PACKAGE).encode(), digest_size=4).hexdigest()
+    return folder / f"complete-{place}" if folder else None
 
 
 def is_complete() -> bool:

@@ -135,7 +135,7 @@ def visit(url: str, browser: Browser, serve: Serve) -> Iterator[Open]:
         page.on("pageerror", lambda error: watched.complaints.append(f"error: {error}"))
         page.on("request", watched.request)
         page.goto(base + path)
-        page.wait_for_selector(".tracelens[data-ready]")
+        page.wait_for_selector(".tracelens[data-ready]", timeout=120_000)  # an installation of its own compiles first
         return page
 
     yield go
