@@ -76,13 +76,8 @@ def sections(
     begin = np.array(begin, np.int64)  # writable: kernels are compiled for one kind only
     if ((begin < 0) | (begin >= len(forest.parent))).any():
         raise IndexError(f"an entry lies beyond the forest's {len(forest.parent)} rows")  # the kernel does not look
-    fixed = None if tolerance == "auto" else tolerance
-    waited = forest.blocking & ~_late(forest, fixed or 0) if asynchronous else forest.blocking
-    coarse = np.zeros(len(waited), np.bool_)
-    if fixed is None:
-        coarse = _coarse(forest, ticks(forest) if clocks is None else clocks)
+    rules = waiting(forest, tolerance=tolerance, asynchronous=asynchronous, clocks=clocks)
     ids = _span_ids(forest)
-    fine, rough = (FINE_NANO, COARSE_NANO) if fixed is None else (fixed, fixed)
     deepest = int(forest.depth.max(initial=0))
     sizes = np.concatenate([[0], np.cumsum(forest.until[begin] - begin)])
 
@@ -96,14 +91,14 @@ def sections(
             forest.lo,
             forest.hi,
             ids,
-            waited,
+            rules.waited,
             forest.until,
             forest.child_offsets,
             forest.children,
-            coarse,
-            fine,
-            rough,
-            fixed is None,
+            rules.coarse,
+            rules.fine,
+            rules.rough,
+            rules.hundredth,
             deepest,
         )
 
@@ -111,6 +106,35 @@ def sections(
     entry, span, start, end = (np.concatenate(column) for column in zip(*parts, strict=True))
     _assert_partition(forest, begin, entry, start, end)
     return Sections(entries=begin, entry_index=entry, span=span, start=start, end=end)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """Who waits for whom, and by how much siblings may overlap and still be one after the other."""
+
+    waited: Bool  # [n] the parent waits for the span
+    coarse: Bool  # [n] its service's clock ticks in milliseconds
+    fine: int  # nanoseconds of overlap between two fine clocks
+    rough: int  # and where one of the two is coarse
+    hundredth: bool  # but at most 1 % of the parent's window
+
+
+def waiting(
+    forest: Forest, *, tolerance: Tolerance = "auto", asynchronous: bool = False, clocks: pl.DataFrame | None = None
+) -> Waiting:
+    """Return what `sections` goes by; parameters as there."""
+    fixed = None if tolerance == "auto" else tolerance
+    coarse = np.zeros(len(forest.parent), np.bool_)
+    if fixed is None:
+        coarse = _coarse(forest, ticks(forest) if clocks is None else clocks)
+    fine, rough = (FINE_NANO, COARSE_NANO) if fixed is None else (fixed, fixed)
+    return Waiting(
+        waited=forest.blocking & ~_late(forest, fixed or 0) if asynchronous else forest.blocking,
+        coarse=coarse,
+        fine=fine,
+        rough=rough,
+        hundredth=fixed is None,
+    )
 
 
 def exclusive(forest: Forest, found: Sections) -> I64:
