@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+from tracelens.lens import compare as _compare
 from tracelens.lens import edges as _edges
 from tracelens.lens import findings as _findings
 from tracelens.lens import hops as _hops
@@ -17,6 +18,7 @@ from tracelens.lens import route as _route
 from tracelens.lens import routes as _routes
 from tracelens.lens import traces as _traces
 from tracelens.lens.analysed import SETTLE_NANO, Analysed, Memory
+from tracelens.lens.compare import Comparison
 from tracelens.lens.paths import ALL, Band, Walk
 from tracelens.lens.question import Answer, Box, Heatmap, Method, Question, SourceInfo, TraceAnswer
 from tracelens.lens.routes import Route
@@ -30,6 +32,7 @@ __all__ = [
     "Answer",
     "Band",
     "Box",
+    "Comparison",
     "Heatmap",
     "Lens",
     "Method",
@@ -160,6 +163,20 @@ class Lens:
     def findings(self, question: Question) -> Answer:
         """What is wrong in known ways, and what it costs."""
         return _findings.findings(self._get(question), question)
+
+    def compare(
+        self,
+        question: Question,
+        other: Lens,
+        against: Question,
+        *,
+        route: Route | None = None,
+        walk: Walk | None = None,
+        skew: bool = True,
+    ) -> Comparison:
+        """What differs in `other`, asked `against`, which may be this Lens asked something else."""
+        a, b = self._get(question, skew=skew), other._get(against, skew=skew)
+        return _compare.compare(a, b, question, against, route, walk or Walk())
 
     def traces(self, question: Question, slowest: int | None = None, limit: int = 100) -> Answer:
         """Traces that have a matching call."""
