@@ -69,6 +69,7 @@ LEAST_WITH_NODE = 10  # calls in which a node has time: five on one side and non
 LEVEL = 0.05
 NEW, VANISHED = "new", "vanished"
 UNTESTED = "told, not tested"
+ONLY_ABORTED = "no whole call on one side"
 METHOD = (
     "b - a, 95 % intervals: percentiles by order statistics (Woodruff, joined by MOVER), means by Welch, error rates "
     "by Wilson; p-values: percentiles by permutation of the ranks around them, means by Welch and by permutation "
@@ -202,7 +203,8 @@ def _durations(a: _Seen, b: _Seen) -> list[dict[str, Any]]:
         values = [int(side[rank(len(side), percent)]) if len(side) else None for side in (a.duration, b.duration)]
         told.append(_told(measure, values[0], values[1], n_a, n_b))
     if min(n_a, n_b) == 0:
-        return told
+        aborted = len(a.error) > 0 and len(b.error) > 0
+        return [{**one, "note": ONLY_ABORTED} for one in told] if aborted else told
     sides = Sides(np.concatenate([a.duration, b.duration]), _codes(a.whole_trace, b.whole_trace), n_a)
     return [_of_duration(sides, one) for one in told]
 

@@ -284,6 +284,6 @@ def benjamini_hochberg(p_values: F64) -> F64:
     adjusted = np.full(len(p_values), np.nan)
     tested = np.flatnonzero(~np.isnan(p_values))
     order = tested[np.argsort(p_values[tested], kind="stable")]
-    scaled = p_values[order] * len(order) / np.arange(1, len(order) + 1)
+    scaled = p_values[order] * (len(order) / np.arange(1, len(order) + 1))
     adjusted[order] = np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 1.0)
     return adjusted

@@ -175,12 +175,12 @@ WINDOW = frozenset({"since", "start", "end", "where", "limit"})
 
 
 def asks(
-    example: str, name: str | None = None, *, without: frozenset[str] = WALK
+    example: str, name: str | None = None, *, without: frozenset[str] = WALK, source: Any = SourceArgument
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Return the decorator that makes a function a verb, with the options that all verbs share.
 
     The function takes Asked, then its own options; its help ends with the example.
-    without: the shared ones that it has no use for.
+    without: the shared ones that it has no use for. source: what SOURCE is to it, where that is not usual.
     """
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
@@ -190,7 +190,7 @@ def asks(
             for key, (kind, default) in SHARED.items()
             if key not in without
         ]
-        parameters = [shared[0], *own, *shared[1:]]
+        parameters = [shared[0].replace(annotation=source), *own, *shared[1:]]
 
         def run(**given: Any) -> None:
             asked = Asked(**{key: given.pop(key) for key in SHARED if key in given})

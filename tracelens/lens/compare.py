@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from tracelens.analysis import compare as analysis
+from tracelens.analysis.compare import NEW, VANISHED
 from tracelens.analysis.critical_path import sections
 from tracelens.analysis.profile import accumulate
 from tracelens.analysis.routes import KEY
@@ -15,6 +17,8 @@ from tracelens.lens.analysed import Analysed
 from tracelens.lens.paths import Walk
 from tracelens.lens.question import Method, Question, SourceInfo
 from tracelens.lens.routes import Route, is_route, span_of
+
+__all__ = ["KEY", "NEW", "VANISHED", "Comparison", "compare", "rose"]
 
 SECOND_NANO = 1_000_000_000
 
@@ -57,6 +61,12 @@ def compare(
         method=Method(sampled=a.method.sampled or b.method.sampled),
         weighted=a.weighted or b.weighted,
     )
+
+
+def rose(row: dict[str, Any]) -> float:
+    """Return by how much the measure of a COMPARE row rose, in its own unit; 0 when it has but one side."""
+    found = row["difference"] if row["difference_nano"] is None else row["difference_nano"]
+    return float(found or 0)
 
 
 def _seconds(window: Analysed, question: Question) -> float:

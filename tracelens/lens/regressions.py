@@ -19,8 +19,8 @@ from typing import Any
 
 import polars as pl
 
-from tracelens.analysis.routes import KEY
 from tracelens.errors import UsageError
+from tracelens.lens.compare import KEY, rose
 from tracelens.lens.where import UNITS
 
 MEASURES = {"p50": "p50", "p90": "p90", "p99": "p99", "mean": "mean", "errors": "error_rate"}
@@ -91,12 +91,6 @@ def regressions(rows: pl.DataFrame, rules: list[Rule]) -> list[Regression]:
         if hit is not None:
             found.append(Regression(key, *hit))
     return found
-
-
-def rose(row: dict[str, Any]) -> float:
-    """Return by how much a measure rose, in its own unit; 0 when it has but one side."""
-    found = row["difference"] if row["measure"] == "error_rate" else row["difference_nano"]
-    return float(found or 0)
 
 
 def _hits(measures: dict[str, dict[str, Any]], rules: list[Rule]) -> Iterator[tuple[str, tuple[dict[str, Any], ...]]]:

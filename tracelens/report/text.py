@@ -121,7 +121,7 @@ FINDINGS: Sequence[Column] = (
 )
 LEFT = {
     "service", "route", "label", "layer", "operation", "trace_id", "exemplar_trace_id", "start_unix_nano", "span",
-    "caller", "callee", "level", "kind", "evidence", "rule", "example", "missing",
+    "caller", "callee", "level", "kind", "evidence", "rule", "example", "missing", "verdict",
 }  # fmt: skip
 
 
