@@ -57,7 +57,7 @@ def compare(
             "20ms (errors: points); significant; & | ( ). Any of several.",
         ),
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="At most so many routes.")] = None,
+    most: Annotated[int | None, typer.Option("--limit", min=1, help="At most so many routes.")] = None,
 ) -> None:
     """What differs between two sides, route by route, whether chance explains it, and where the time is."""
     from tracelens.lens import regressions
@@ -81,7 +81,7 @@ def compare(
     if junit is not None:
         _write_junit(junit, found, wrong, f"{asked.source} {other or asked.source}")
     with asked.losses(found.a), asked.losses(found.b):
-        _write(_limited(found, limit), asked.output)
+        _write(_limited(found, most), asked.output)
         if rules and wrong:
             _tell(wrong)
             raise typer.Exit(FAILED)

@@ -37,7 +37,7 @@ def junit(found: Comparison, regressions: Sequence[Regression], name: str) -> by
             failures += 1
             message = "; ".join(compare.sentence(row) for row in regression.rows)
             failure = ElementTree.SubElement(case, "failure", message=_xml(message), type=_xml(regression.rule))
-            failure.text = _xml("\n".join([message, *compare.sentences(measures, nodes)]))
+            failure.text = _xml("\n".join(compare.sentences(measures, nodes)) or message)
         elif (verdict := compare.verdict(measures)) in compare.WITHOUT_VERDICT:
             skipped += 1
             ElementTree.SubElement(case, "skipped", message=verdict)
