@@ -54,7 +54,7 @@ bench: $(VENV)/.test  ## the table of speeds: medians of several runs, each besi
 	$(BIN)/python -m tests.bench
 
 prove: $(VENV)/.test  ## the long proofs, about an hour and a half: kills, power cuts, bad disks, many examples
-	TRACELENS_PROVE=1 $(BIN)/python -m pytest -ra --hypothesis-profile=prove tests/e2e tests/invariants tests/wire \
+	TRACELENS_PROVE=1 $(BIN)/python -m pytest -ra tests/e2e tests/invariants tests/wire \
 		tests/acceptance/test_mesh_lens.py
 	$(BIN)/python -m tests.prove
 

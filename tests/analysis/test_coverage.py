@@ -43,6 +43,16 @@ def test_a_callee_that_writes_spans_otherwise_was_sampled_away_or_lost() -> None
     assert reasons(COVERED, MISSING) == [None, "unknown"]
 
 
+def test_a_callee_that_tells_of_the_calls_it_makes_has_a_sidecar() -> None:
+    """None of its own was kept, by chance: the sidecar is there."""
+    makes = """
+        cat/out   |------|
+         db/in      |--|
+    """
+    assert reasons(MISSING, makes, rate=0.1) == ["sampling"]
+    assert reasons(MISSING, makes) == ["unknown"]
+
+
 def test_a_callee_that_begins_traces_of_its_own_gets_no_headers() -> None:
     assert reasons(COVERED, MISSING, OWN, rate=0.1) == [None, "propagation"]
 

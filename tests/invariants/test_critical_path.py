@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from itertools import chain
 from typing import Any
 
@@ -20,7 +21,8 @@ from tracelens.spans import MARK
 
 Rows = list[dict[str, Any]]
 BANDS = ((0.0, 50.0), (50.0, 90.0), (90.0, 99.0), (99.0, 100.0))
-SETTINGS = settings(max_examples=80, deadline=None)  # the first example compiles
+PROVE = bool(os.environ.get("TRACELENS_PROVE"))
+SETTINGS = settings(max_examples=2_000 if PROVE else 80)
 
 
 @st.composite
@@ -93,7 +95,7 @@ def test_sections_tile_every_entry(rows: Rows, tolerance: Any, asynchronous: boo
         assert (found.end[own] > found.start[own]).all()
 
 
-@settings(SETTINGS, max_examples=400)  # the one that compares with another implementation
+@settings(SETTINGS, max_examples=4_000 if PROVE else 400)  # the one that compares with another implementation
 @given(span_rows(), st.one_of(st.none(), st.integers(0, 40)))
 def test_the_kernel_does_what_the_rules_say(rows: Rows, tolerance: int | None) -> None:
     """Compared with the walk in plain Python, from every span."""

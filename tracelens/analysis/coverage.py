@@ -3,7 +3,7 @@
 Owns the reasons. That a callee's span is missing, and whether one is to be
 expected, is told by `hops.py`; a missing one is no time on the network.
 
-    no_sidecar   nobody writes spans for the callee: neither a sidecar nor an SDK
+    no_sidecar   nobody writes spans for the callee, neither of calls it takes nor of those it makes
     late         nothing newer of the callee has come, and the request ended in the last seconds of the data
     propagation  the callee begins about as many traces of its own: what it is called with is lost on the way to it
     sampling     less than all is kept, and the callee decided otherwise than its caller
@@ -49,10 +49,13 @@ def explained(table: pl.DataFrame, *, sampled: bool, cut: bool) -> pl.DataFrame:
         .filter(pl.col("service").is_not_null())
     )
     last = table.select(ended.max()).item()
+    # Who tells of calls that it makes writes spans, even where none tells of a call that it takes.
+    calls = pl.col("service").is_in(table["caller"].drop_nulls().unique().implode()).fill_null(value=False)
+    silent = pl.col("newest").is_null() & ~calls
     reason = (
         pl.when(~lost)
         .then(None)
-        .when(pl.col("newest").is_null())
+        .when(silent)
         .then(pl.lit("no_sidecar"))
         # A sender's spans come in their order: what is older than one that came will not come.
         .when(pl.lit(cut) & (ended > pl.col("newest")) & (ended > (last or 0) - LATE_NANO))
