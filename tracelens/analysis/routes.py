@@ -52,6 +52,7 @@ SERIES = pl.Schema(
 )
 
 KEY = ("service", "namespace", "route")
+ORDER = ("impact_nano", *KEY)
 WHOLE = pl.col("censored").not_()
 DURATION = pl.col("duration_nano").filter(WHOLE)
 WEIGHT = pl.col("weight").filter(WHOLE)
@@ -138,8 +139,13 @@ def routes(calls: pl.LazyFrame, *, weighted: bool = False) -> pl.LazyFrame:
         .with_columns(error_rate=pl.col("errors") / pl.col("calls"))
         .cast(ROUTES)
         .select(ROUTES.names())
-        .sort("impact_nano", *KEY, descending=[True, False, False, False], nulls_last=True)
+        .sort(*ORDER, descending=[True, False, False, False], nulls_last=True)
     )
+
+
+def by_impact(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return ROUTES in their order: those where most time is spent above their own median first."""
+    return rows.sort(*ORDER, descending=[True, False, False, False], nulls_last=True)
 
 
 def summary(calls: pl.LazyFrame, *, weighted: bool = False) -> pl.LazyFrame:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import sys
 
-from tracelens.cli import compare, critical_path, run, store, verbs
+from tracelens.cli import compare, critical_path, run, store, verbs, why
 from tracelens.cli.options import app
 from tracelens.errors import INTERRUPTED, TracelensError
 
-__all__ = ["app", "compare", "critical_path", "main", "verbs"]
+__all__ = ["app", "compare", "critical_path", "main", "verbs", "why"]
 
 app.add_typer(store.app, name="store")
 for function, example in run.VERBS.items():

@@ -9,18 +9,23 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+from tracelens.analysis.bands import Band
+from tracelens.analysis.explain import TYPICAL
+from tracelens.analysis.whatif import Change
 from tracelens.lens import compare as _compare
 from tracelens.lens import edges as _edges
+from tracelens.lens import explain as _explain
 from tracelens.lens import findings as _findings
 from tracelens.lens import hops as _hops
 from tracelens.lens import paths as _paths
 from tracelens.lens import route as _route
 from tracelens.lens import routes as _routes
 from tracelens.lens import traces as _traces
+from tracelens.lens import whatif as _whatif
 from tracelens.lens.analysed import SETTLE_NANO, Analysed, Memory
 from tracelens.lens.compare import Comparison
-from tracelens.lens.paths import ALL, Band, Walk
-from tracelens.lens.question import Answer, Box, Heatmap, Method, Question, SourceInfo, TraceAnswer
+from tracelens.lens.paths import ALL, Walk
+from tracelens.lens.question import Answer, Box, Explanation, Heatmap, Method, Question, SourceInfo, TraceAnswer
 from tracelens.lens.routes import Route
 from tracelens.lens.sources import Source, open_source
 from tracelens.names import NOTHING
@@ -32,7 +37,9 @@ __all__ = [
     "Answer",
     "Band",
     "Box",
+    "Change",
     "Comparison",
+    "Explanation",
     "Heatmap",
     "Lens",
     "Method",
@@ -139,6 +146,47 @@ class Lens:
         """The critical path of each call, section by section."""
         window = self._get(question, skew=skew)
         return _paths.sections(window, question, route, walk or Walk())
+
+    def explain(
+        self,
+        question: Question,
+        route: Route | None,
+        *,
+        typical: Band = TYPICAL,
+        slow: Band | None = None,
+        walk: Walk | None = None,
+        skew: bool = True,
+    ) -> Explanation:
+        """Why a route's slow calls are slow, or without a route whole traces."""
+        window = self._get(question, skew=skew)
+        return _explain.explanation(self.source, window, question, route, walk or Walk(), typical=typical, slow=slow)
+
+    def what_if(
+        self,
+        question: Question,
+        route: Route | None,
+        changes: Sequence[Change],
+        *,
+        seed: int = 0,
+        walk: Walk | None = None,
+        skew: bool = True,
+    ) -> Answer:
+        """Percentiles after some changes, beside the measured ones, of a route or of each."""
+        window = self._get(question, skew=skew)
+        return _whatif.what_if(window, question, route, changes, seed=seed, walk=walk or Walk())
+
+    def fixes(
+        self,
+        question: Question,
+        route: Route | None,
+        scale: float = 0.5,
+        *,
+        walk: Walk | None = None,
+        skew: bool = True,
+    ) -> Answer:
+        """What each single fix would win, the best first, of a route or of whole traces."""
+        window = self._get(question, skew=skew)
+        return _whatif.fixes(window, question, route, scale, walk=walk or Walk())
 
     def hops(self, question: Question) -> Answer:
         """Where the time of calls goes between callers and callees."""

@@ -21,8 +21,9 @@ from tracelens.analysis import hops
 from tracelens.analysis.clocks import clocks
 from tracelens.calls import Calls, calls
 from tracelens.forest import Forest
+from tracelens.learned import Evidence
 from tracelens.lens.question import Method, Question, SourceInfo
-from tracelens.lens.sources import Source
+from tracelens.lens.sources import Description, Loaded, Source
 from tracelens.lens.where import select
 from tracelens.names import NOTHING
 from tracelens.taught import Taught
@@ -85,13 +86,25 @@ def analyse(
     source: Source, question: Question, now_nano: int, *, taught: Taught = NOTHING, skew: bool = True
 ) -> Analysed:
     """Load, link and fold the spans of a question's window."""
-    keys = {c.attribute_key[1] for c in question.conditions if c.attribute_key}
-    loaded = source.load(question.start_nano, question.end_nano, keys)
+    loaded = source.load(question.start_nano, question.end_nano, question.keys)
+    return analysed(loaded, source.describe(), live=source.live, now_nano=now_nano, taught=taught, skew=skew)
+
+
+def analysed(
+    loaded: Loaded,
+    described: Description,
+    *,
+    live: bool,
+    now_nano: int,
+    taught: Taught = NOTHING,
+    skew: bool = True,
+    learned: Evidence | None = None,
+) -> Analysed:
+    """Link and fold spans. learned: the evidence of more spans than these."""
     forest = forests.link(loaded.spans, skew=skew)
-    settled, next_settle = _settled(forest, now_nano) if source.live else (np.ones(forest.traces, np.bool_), None)
-    described = source.describe()
+    settled, next_settle = _settled(forest, now_nano) if live else (np.ones(forest.traces, np.bool_), None)
     spans = forest.spans
-    folded = calls(forest, taught)
+    folded = calls(forest, taught, learned)
     info = SourceInfo(
         kind=described.kind,
         format=described.format,
@@ -131,8 +144,7 @@ class Memory:
 
     def get(self, source: Source, question: Question, *, taught: Taught = NOTHING, skew: bool = True) -> Analysed:
         """Return the analysis of a question's window, made anew when the source has changed."""
-        keys = tuple(sorted(c.attribute_key[1] for c in question.conditions if c.attribute_key))
-        key = (source.version(), question.start_nano, question.end_nano, keys, skew)
+        key = (source.version(), question.start_nano, question.end_nano, question.keys, skew)
         now = time.time_ns()
         with self._lock:
             found = self._kept.get(key)

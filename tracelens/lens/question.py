@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from tracelens.analysis.explain import Totals
 from tracelens.errors import UsageError
 from tracelens.lens.where import Condition, parse
 
@@ -29,6 +30,11 @@ class Question:
         if self.start_nano is not None and self.end_nano is not None and self.start_nano >= self.end_nano:
             raise UsageError("the window ends before it starts. Give --start before --end.")
         object.__setattr__(self, "conditions", tuple(c for text in self.where for c in parse(text)))
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The attributes that filters look at."""
+        return tuple(sorted({c.attribute_key[1] for c in self.conditions if c.attribute_key}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +74,18 @@ class Answer:
     rows: pl.DataFrame
     source: SourceInfo
     method: Method = field(default_factory=Method)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """Why the slow band of a route is slow."""
+
+    rows: pl.DataFrame  # EXPLAIN
+    marks: pl.DataFrame  # MARKS: attribute values over-represented among slow calls
+    totals: Totals
+    looked_at: tuple[int, int]  # slow and other calls whose attributes were read
+    source: SourceInfo
+    method: Method
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

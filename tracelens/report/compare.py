@@ -15,7 +15,7 @@ from rich.text import Text
 from tracelens.lens import Comparison
 from tracelens.lens.compare import KEY, NEW, VANISHED, rose
 from tracelens.report import document
-from tracelens.report.text import Column, _console, _table, footer, plain
+from tracelens.report.text import Column, console, footer, plain, table
 from tracelens.report.units import count, duration, percent
 
 Row = dict[str, Any]
@@ -134,36 +134,36 @@ def sentences(measures: dict[str, Row], nodes: Sequence[Row]) -> list[str]:
 
 def text(found: Comparison, out: TextIO, *, empty: str) -> None:
     """Write the routes, and below them what is to be said of each that changed, with its nodes."""
-    console = _console(out)
+    to = console(out)
     if found.rows.is_empty():
-        console.print(Text(empty))
+        to.print(Text(empty))
     else:
         routes = list(by_route(found.rows))
-        console.print(_table(pl.DataFrame([_cells(measures) for measures, _ in routes]), ROUTES))
+        to.print(table(pl.DataFrame([_cells(measures) for measures, _ in routes]), ROUTES))
         changed = [(measures, nodes) for measures, nodes in routes if sentences(measures, nodes)]
         for measures, nodes in changed[:MOST_ROUTES]:
-            _route(console, measures, nodes)
+            _route(to, measures, nodes)
         if rest := changed[MOST_ROUTES:]:
             told = f"\nand {len(rest)} routes more: --route tells of one, --format json of all"
-            console.print(Text(told, style="dim"))
-        console.print(Text(LEGEND, style="dim"))
+            to.print(Text(told, style="dim"))
+        to.print(Text(LEGEND, style="dim"))
     if found.weighted:
         note = "traces of a side stand for different numbers of requests: durations and errors count what was seen"
-        console.print(Text(note, style="dim"))
+        to.print(Text(note, style="dim"))
     for side, info in (("A", found.a), ("B", found.b)):
-        console.print(Text(f"{side}: {footer(info)}", style="dim"))
+        to.print(Text(f"{side}: {footer(info)}", style="dim"))
 
 
-def _route(console: Any, measures: dict[str, Row], nodes: Sequence[Row]) -> None:
-    console.print(Text(f"\n{name_of(measures['calls'])}", style="bold"))
+def _route(to: Any, measures: dict[str, Row], nodes: Sequence[Row]) -> None:
+    to.print(Text(f"\n{name_of(measures['calls'])}", style="bold"))
     for line in sentences(measures, nodes):
-        console.print(Text(f"  {line}"))
+        to.print(Text(f"  {line}"))
     if nodes:
         shown = nodes[:MOST_NODES]
-        console.print(_table(pl.DataFrame([_node_cells(node) for node in shown]), NODES))
+        to.print(table(pl.DataFrame([_node_cells(node) for node in shown]), NODES))
         if rest := nodes[MOST_NODES:]:
             together = sum(int(rose(node)) for node in rest)
-            console.print(Text(f"  and {len(rest)} nodes with {_signed(together)} together", style="dim"))
+            to.print(Text(f"  and {len(rest)} nodes with {_signed(together)} together", style="dim"))
 
 
 def _cells(measures: dict[str, Row]) -> Row:

@@ -121,19 +121,20 @@ FINDINGS: Sequence[Column] = (
 )
 LEFT = {
     "service", "route", "label", "layer", "operation", "trace_id", "exemplar_trace_id", "start_unix_nano", "span",
-    "caller", "callee", "level", "kind", "evidence", "rule", "example", "missing", "verdict",
+    "caller", "callee", "level", "kind", "evidence", "rule", "example", "missing", "verdict", "where", "at",
+    "attribute", "value", "typical_exemplar_trace_id",
 }  # fmt: skip
 
 
 def answer(found: Answer, columns: Sequence[Column], out: TextIO, *, empty: str) -> None:
     """Write a table and, below it, what it was computed from."""
-    console = _console(out)
+    to = console(out)
     if found.rows.is_empty():
-        console.print(Text(empty))
+        to.print(Text(empty))
     else:
         rows = found.rows.with_columns(_missing(found.rows))
-        console.print(_table(rows, _told(columns, found, rows)))
-    console.print(Text(footer(found.source), style="dim"))
+        to.print(table(rows, _told(columns, found, rows)))
+    to.print(Text(footer(found.source), style="dim"))
 
 
 def _missing(rows: pl.DataFrame) -> list[pl.Expr]:
@@ -160,19 +161,19 @@ def _told(columns: Sequence[Column], found: Answer, rows: pl.DataFrame) -> Seque
 
 def profile(found: Answer, out: TextIO, *, empty: str) -> None:
     """Write one tree of call-path nodes a band."""
-    console = _console(out)
+    to = console(out)
     if found.rows.is_empty():
-        console.print(Text(empty))
+        to.print(Text(empty))
     for band in found.rows["band"].unique(maintain_order=True):
         of_band = found.rows.filter(pl.col("band") == band)
         calls, total = of_band["entries"][0], int(of_band["exclusive_nano"].sum())
         head = f"band {band} %: {count(calls)} calls, mean {duration(total / calls)}"
-        console.print(Text(head, style="bold"))
+        to.print(Text(head, style="bold"))
         shown = _tree(of_band, total)
-        console.print(_table(shown, PROFILE))
+        to.print(table(shown, PROFILE))
         if hidden := len(of_band) - len(shown):
-            console.print(Text(f"  and {hidden} nodes below {percent(LEAST_SHARE)}", style="dim"))
-    console.print(Text(footer(found.source), style="dim"))
+            to.print(Text(f"  and {hidden} nodes below {percent(LEAST_SHARE)}", style="dim"))
+    to.print(Text(footer(found.source), style="dim"))
 
 
 def _tree(band: pl.DataFrame, total: int) -> pl.DataFrame:
@@ -201,13 +202,13 @@ def _heaviest_last(rows: dict[int, dict[str, Any]], nodes: list[int]) -> list[in
 
 def trace(found: TraceAnswer, out: TextIO) -> None:
     """Write a trace as a tree; `●` marks spans on the critical path."""
-    console = _console(out)
+    to = console(out)
     rows = found.rows
     begin = rows["start_unix_nano"][0]
     total = rows["end_unix_nano"][0] - begin
     services = rows["service"].n_unique()
     head = f"trace {rows['trace_id'][0].hex()} · {duration(total)} · {len(rows)} spans · {services} services"
-    console.print(Text(head, style="bold"))
+    to.print(Text(head, style="bold"))
     shown = rows.with_columns(
         span=pl.Series([_tree_label(row) for row in rows.iter_rows(named=True)], dtype=pl.String),
         offset=pl.col("start_unix_nano") - begin,
@@ -225,8 +226,8 @@ def trace(found: TraceAnswer, out: TextIO) -> None:
         ("on_path", "on the path", duration),
         ("notes", "", plain),
     )
-    console.print(_table(shown, columns))
-    console.print(Text(footer(found.source), style="dim"))
+    to.print(table(shown, columns))
+    to.print(Text(footer(found.source), style="dim"))
 
 
 def _tree_label(row: dict[str, Any]) -> str:
@@ -255,16 +256,16 @@ def footer(info: SourceInfo) -> str:
     return " · ".join(parts)
 
 
-def _table(frame: pl.DataFrame, columns: Sequence[Column]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim")
+def table(frame: pl.DataFrame, columns: Sequence[Column]) -> Table:
+    drawn = Table(box=None, pad_edge=False, header_style="dim")
     for name, heading, _ in columns:
-        table.add_column(heading, justify="left" if name in LEFT else "right", no_wrap=True, overflow="ellipsis")
+        drawn.add_column(heading, justify="left" if name in LEFT else "right", no_wrap=True, overflow="ellipsis")
     for row in frame.iter_rows(named=True):
-        table.add_row(*(Text(write(row[name])) for name, _, write in columns))
-    return table
+        drawn.add_row(*(Text(write(row[name])) for name, _, write in columns))
+    return drawn
 
 
-def _console(out: TextIO) -> Console:
+def console(out: TextIO) -> Console:
     if not out.isatty() or isinstance(out, io.StringIO):
         return Console(file=out, width=WIDE, no_color=True, highlight=False, soft_wrap=True)
     return Console(file=out, highlight=False)

@@ -1,0 +1,38 @@
+"""A source of spans that are in memory already."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from tracelens.lens.sources import Description, Loaded
+
+
+@dataclass
+class FrameSource:
+    """A frame of spans behind the face of a dump."""
+
+    spans: pl.DataFrame
+    live: bool = field(default=False, init=False)
+
+    def describe(self) -> Description:
+        return Description("dump", "frame", 1)
+
+    def version(self) -> str:
+        return str(id(self.spans))
+
+    def range(self) -> tuple[int, int] | None:
+        return self.spans.select(pl.col("start_time_unix_nano").min(), pl.col("end_time_unix_nano").max()).row(0)
+
+    def load(self, start_nano: int | None, end_nano: int | None, keys: Collection[str]) -> Loaded:
+        del start_nano, end_nano, keys
+        return Loaded(self.spans)
+
+    def whole(self, trace_ids: pl.Series, start_nano: int | None, end_nano: int | None) -> pl.DataFrame:
+        del start_nano, end_nano
+        return self.spans.filter(pl.col("trace_id").is_in(trace_ids.implode()))
+
+    def trace(self, trace_id: bytes) -> pl.DataFrame:
+        return self.spans.filter(pl.col("trace_id") == pl.lit(trace_id))
