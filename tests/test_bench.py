@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from tests.bench import answers, decode, mesh, paths
+from tests.bench import answers, compare, decode, mesh, paths
 
 
-@pytest.mark.parametrize("part", [answers, decode, mesh, paths], ids=["answers", "decode", "mesh", "paths"])
+@pytest.mark.parametrize(
+    "part", [answers, compare, decode, mesh, paths], ids=["answers", "compare", "decode", "mesh", "paths"]
+)
 def test_every_part_measures_something(part: object) -> None:
     figures = part.measure(4_000)  # type: ignore[attr-defined]  # modules share the name
     assert figures

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.analysis.test_routes import calls
@@ -44,6 +44,7 @@ def test_one_row_a_route_and_measure() -> None:
     assert found["kind"].unique().to_list() == ["route"]
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.integers(0, 10**9), min_size=1, max_size=50), st.lists(st.integers(0, 10**9), min_size=1, max_size=50)
 )
@@ -266,6 +267,7 @@ def test_nodes_of_a_route_with_too_few_calls_are_told_without_a_verdict() -> Non
     assert not found["significant"].any()
 
 
+@settings(deadline=None, max_examples=40)
 @given(
     st.lists(st.sampled_from([QUICK, SLOW, OTHER]), min_size=1, max_size=7),
     st.lists(st.sampled_from([QUICK, SLOW, OTHER]), min_size=1, max_size=7),

@@ -74,7 +74,8 @@ class TestPermutation:
         differences = [abs(2 * sum(chosen) - total) / 8 for chosen in combinations(scores.tolist(), 8)]
         exact = sum(difference >= seen - 1e-12 for difference in differences) / len(differences)
         p_value, effect = tests.score_test(one, scores)
-        assert (p_value, effect) == (pytest.approx(exact, abs=0.03), 1.0)
+        assert exact - 0.01 <= p_value <= exact + 0.05  # Student's tails are longer, of so few
+        assert effect == 1.0
 
     def test_nothing_varies(self) -> None:
         one = sides([5] * 40, [5] * 40)

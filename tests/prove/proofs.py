@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tests.prove import clients, damage, disks, floods, fuzz, injections, kills, overload, power
+from tests.prove import clients, compare, damage, disks, floods, fuzz, injections, kills, overload, power
 from tests.prove.rows import Row
 
 Run = Callable[[Path, int], Row | list[Row]]
@@ -52,6 +52,8 @@ PROOFS = {
     "store-away": Proof(disks.store_away, 60, 8),
     "injections": Proof(injections.long, 2_000, 60, injections.short),
     "clients": Proof(clients.every_field, 10_000, 1_000, clients.python_only),
+    "compare-equal": Proof(compare.equal, 1_000, 40),
+    "compare-tenth": Proof(compare.tenth, 300, 5),
     **{
         f"fuzz-{kind}": Proof(partial(fuzz.decoder, kind=kind), 10_000_000, 20_000)
         for kind in ("otlp-proto", *fuzz.TRANSLATE)
