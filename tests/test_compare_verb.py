@@ -141,6 +141,8 @@ def test_what_cannot_be_read_is_told_and_a_failed_check_tells_more(compare: Run,
     for sides in ((DUMP, str(torn)), (str(torn), DUMP)):
         done = compare(*sides)
         assert (done.status, "lost: " in done.err) == (4, True)
+    once = compare(str(torn), "--where-a", "service=cart", "--where-b", "service=db")
+    assert (once.status, once.err.count("lost: ")) == (4, 1)
     failed = compare(DUMP, str(torn), "--fail-on-regression", "significant")
     assert (failed.status, "lost: " in failed.err, "regression: " in failed.err) == (1, True, True)
 

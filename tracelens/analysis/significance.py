@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -65,7 +66,7 @@ class Sides:
         return 1.0 if self.all_apart else design_effect(parts, self.trace)
 
 
-def dot(x: F64, y: F64) -> float:
+def dot(x: npt.NDArray[Any], y: npt.NDArray[Any]) -> float:
     """Return Σ x·y. Not by BLAS, whose threads wait for each other on a busy machine: five times the CPU time."""
     return float((x * y).sum())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -80,7 +81,9 @@ def compare(
     wrong = regressions.regressions(found.rows, rules or [regressions.ANY_RISE])
     if junit is not None:
         _write_junit(junit, found, wrong, f"{asked.source} {other or asked.source}")
-    with asked.losses(found.a), asked.losses(found.b):
+    with ExitStack() as told:
+        for info in (found.a,) if second is lens else (found.a, found.b):
+            told.enter_context(asked.losses(info))
         _write(_limited(found, most), asked.output)
         if rules and wrong:
             _tell(wrong)

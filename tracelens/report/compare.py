@@ -216,7 +216,7 @@ def json(found: Comparison) -> str:
     whole = {
         "source": document.source(found.a),
         "source_b": document.source(found.b),
-        "method": {**document.method(found.method), "weighted": False, "tests": found.tests},
+        "method": {**document.method(found.method), "tests": found.tests},
         "rows": document.rows(keyed(found.rows)),
     }
     return orjson.dumps(whole, option=orjson.OPT_APPEND_NEWLINE).decode()
