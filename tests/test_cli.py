@@ -85,6 +85,15 @@ def test_a_mesh_can_be_taught_names_and_rates(tmp_path: Path) -> None:
     assert "coverage 100.0 %" in text
 
 
+def test_what_memory_does_not_hold_is_answered_by_disk(tmp_path: Path) -> None:
+    """The same answer; what it left on disk serves the next question, and is removed when it was not asked for."""
+    whole = answer("critical-path", DUMP, "--band", "0-50,50-100")
+    by_disk = answer("critical-path", DUMP, "--band", "0-50,50-100", "--memory", "1B", "--scratch", str(tmp_path))
+    assert by_disk == whole
+    assert list(tmp_path.iterdir())
+    assert answer("explain", DUMP, "--memory", "0.5MiB", "--scratch", str(tmp_path)) == answer("explain", DUMP)
+
+
 def test_one_trace_is_found_among_the_slowest() -> None:
     (row,) = answer("traces", DUMP, "--slowest", "1")["rows"]
     document = answer("trace", DUMP, row["trace_id"])
@@ -105,6 +114,13 @@ def test_one_trace_is_found_among_the_slowest() -> None:
         (["critical-path", DUMP, "--band", "9-1"], 2, "band"),
         (["critical-path", DUMP, "--route", "GET /nowhere"], 2, "no route"),
         (["critical-path", DUMP, "--tolerance", "lots"], 2, "no duration"),
+        (["routes", DUMP, "--memory", "much"], 2, "no size"),
+        (["explain", DUMP, "--typical", "0-99.5"], 2, "reaches into the slow band"),
+        (["what-if", DUMP, "--scale", "cart:0.5"], 2, "does not say of what"),
+        (["what-if", DUMP, "--scale", "service=cart"], 2, "names no amount"),
+        (["what-if", DUMP, "--scale", "layer=disk:0.5"], 2, "no layer"),
+        (["what-if", DUMP, "--cache", "service=db:1.5"], 2, "from 0 to 1"),
+        (["what-if", DUMP, "--scale", "service=db:0", "--fixes", "0.5"], 2, "each fix by itself"),
         (["trace", DUMP, "feed"], 3, "no span of trace"),
         (["routes", "absent.json"], 3, "no such file"),
         (["routes", __file__], 3, "no format of spans"),

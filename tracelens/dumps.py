@@ -7,6 +7,7 @@ cutting them into records; reading a record is the decoder's of its format.
     otlp-proto   the same as protobuf: one message, messages after their length (varint), or after 4 bytes of it
     jaeger-json  the Jaeger UI's download, an answer of its API, or one trace
     zipkin-json  a list of spans of v2 or v1, or of such lists: a trace, an answer of its API, or one list a line
+    parquet      a table of spans (`parquet.py`)
 """
 
 from __future__ import annotations
@@ -28,14 +29,15 @@ from typing import BinaryIO, cast
 import orjson
 import polars as pl
 
+from tracelens import parquet
 from tracelens.errors import DecodeError, InputError, UsageError
-from tracelens.packed import DAMAGED, LOOK, plain
+from tracelens.packed import DAMAGED, GZIP, LOOK, ZSTD, plain
 from tracelens.spans import concat
 from tracelens.wire import jaeger, otlp, otlp_json, zipkin
 from tracelens.wire._scan import validate
 from tracelens.wire.decoded import Decoded
 
-FORMATS = ("otlp-json", "otlp-proto", "jaeger-json", "zipkin-json")
+FORMATS = ("otlp-json", "otlp-proto", "jaeger-json", "zipkin-json", "parquet")
 DECODERS: dict[str, Callable[[Sequence[bytes]], Decoded]] = {
     "otlp-json": otlp_json.decode,
     "otlp-proto": otlp.decode,
@@ -48,7 +50,7 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 AT_ONCE = min(os.cpu_count() or 1, 4)  # batches decoded side by side: memory grows with them
 STDIN = "-"
 REMEDY = (
-    "TraceLens reads OTLP JSON, OTLP protobuf, Jaeger JSON and Zipkin JSON, plain, gzip or zstd; "
+    "TraceLens reads OTLP JSON, OTLP protobuf, Jaeger JSON and Zipkin JSON, plain, gzip or zstd, and Parquet; "
     "--input-format says which."
 )
 
@@ -128,6 +130,8 @@ def read(source: str | Path, *, input_format: str | None = None, strict: bool = 
 
 def sniff(head: bytes) -> str | None:
     """Return the format that the first bytes of an uncompressed file show; None when none does."""
+    if head.startswith(parquet.MAGIC):
+        return "parquet"
     text = head.removeprefix(BYTE_ORDER_MARK).lstrip()
     if text[:1] in (b"{", b"["):
         keys = (
@@ -197,11 +201,34 @@ def _read_file(name: str | Path, input_format: str | None, *, strict: bool) -> I
             if not head:
                 raise InputError(f"{name}: empty. {REMEDY}")
             kind = input_format or sniff(head)
+            if kind == "parquet":
+                yield from _tables(name)
+                return
             if kind is None:
                 raise InputError(f"{name}: byte 0: begins with {head[:16]!r}, which is no format of spans. {REMEDY}")
             yield from _batches(str(name), kind, _records(stream, head, kind), strict=strict)
         except DAMAGED as error:
             raise InputError(f"{name}: {_cut(error)}") from error
+
+
+def _tables(name: str | Path) -> Iterator[Batch]:
+    """Yield the batches of a Parquet file."""
+    if name == STDIN:
+        raise InputError("-: a Parquet file is read from its end, which standard input has not yet. Name the file.")
+    for spans in parquet.batches(name):
+        usable = (pl.col("trace_id").bin.size() == 16) & (pl.col("span_id").bin.size() == 8)
+        kept = spans.filter(usable.fill_null(value=False))
+        rejected = {"id": len(spans) - len(kept)} if len(kept) < len(spans) else {}
+        yield Batch(kept, rejected, str(name), "parquet")
+
+
+def unfolds(file: Path) -> int:
+    """Return how many bytes of memory answers take for each byte of a file, about: more when it is compressed."""
+    with file.open("rb") as opened:
+        head = opened.read(4)
+    if head.startswith((GZIP, ZSTD)):
+        return 30
+    return 20 if head == parquet.MAGIC else 3
 
 
 def _batches(name: str, kind: str, records: Iterator[_Record], *, strict: bool) -> Iterator[Batch]:

@@ -13,7 +13,7 @@ from tests.invariants.test_critical_path import SETTINGS, TOLERANCES, Rows, span
 from tests.plain_retime import retimed
 from tracelens.analysis import whatif
 from tracelens.analysis.critical_path import sections
-from tracelens.analysis.whatif import Change, fixes, project, what_if
+from tracelens.analysis.whatif import Change, compared, fixes, project
 from tracelens.calls import calls
 from tracelens.errors import UsageError
 from tracelens.forest import Forest, link
@@ -225,8 +225,8 @@ def test_routes_are_told_beside_each_other():
     folded = calls(forest)
     measured = (forest.end - forest.start)[forest.entry]
     projected = project(forest, folded, forest.entry, [Change(service="web", scale=0.5)])
-    keys = folded.table.select("service", "route")
-    row = what_if(keys, measured, projected).row(0, named=True)
+    times = folded.table.select("service", "route", measured=pl.Series(measured), projected=pl.Series(projected))
+    row = compared(times.lazy()).collect().row(0, named=True)
     assert (row["service"], row["route"], row["calls"], row["changed"]) == ("web", "/x", 100, 100)
     got = {name: row[f"{name}_nano"] / MILLISECOND for name in ("p50", "p90", "p99", "mean")}
     assert got == {"p50": 51, "p90": 91, "p99": 100, "mean": 51.5}

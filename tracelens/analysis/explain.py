@@ -89,6 +89,12 @@ def groups(calls: int, typical: Band, slow: Band) -> I64:
     return found
 
 
+def bounds(band: Band, bands: Sequence[Band]) -> tuple[int, int]:
+    """Return the first group of `bands.py` that a band holds, and the first beyond it."""
+    cuts = cuts_of(bands)
+    return cuts.index(band[0]), cuts.index(band[1])
+
+
 def explain(sums: pl.DataFrame, typical: Band, slow: Band) -> tuple[pl.DataFrame, Totals]:
     """Return (EXPLAIN, the greatest differences first; what they add up to).
 

@@ -164,27 +164,31 @@ def project(
     return out
 
 
-def what_if(keys: pl.DataFrame, measured: I64, projected: I64) -> pl.DataFrame:
-    """Return WHAT_IF: percentiles per route beside each other, the most changed p99 first.
+def compared(times: pl.LazyFrame) -> pl.LazyFrame:
+    """Return WHAT_IF, in no order: percentiles per route beside each other.
 
-    keys: service and route of each entry, null for all together; measured, projected: how long each takes.
+    times: service and route of each entry, null for all together; how long it took (`measured`), and would take
+    (`projected`).
     """
-    rows = keys.select("service", "route").with_columns(
-        measured=pl.Series(measured, dtype=pl.Int64), projected=pl.Series(projected, dtype=pl.Int64)
-    )
-    n = pl.len().cast(pl.Int64)
-    summed = rows.group_by("service", "route").agg(
-        calls=n,
-        changed=(pl.col("measured") != pl.col("projected")).sum().cast(pl.Int64),
-        **_percentiles("measured", ""),
-        **_percentiles("projected", "projected_"),
-    )
-    won = (pl.col("p99_nano") - pl.col("projected_p99_nano")).abs()
     return (
-        summed.cast(WHAT_IF)
+        times.group_by("service", "route")
+        .agg(
+            calls=pl.len().cast(pl.Int64),
+            changed=(pl.col("measured") != pl.col("projected")).sum().cast(pl.Int64),
+            **_percentiles("measured", ""),
+            **_percentiles("projected", "projected_"),
+        )
+        .cast(WHAT_IF)
         .select(WHAT_IF.names())
-        .sort(won, "calls", "service", "route", descending=[True, True, False, False], nulls_last=True)
     )
+
+
+def by_change(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return WHAT_IF in its order: all traces together, then the most changed p99 first."""
+    changed = (pl.col("p99_nano") - pl.col("projected_p99_nano")).abs()
+    together = pl.col("service").is_not_null()
+    descending = [False, True, True, False, False]
+    return rows.sort(together, changed, "calls", "service", "route", descending=descending, nulls_last=True)
 
 
 def _percentiles(column: str, prefix: str) -> dict[str, pl.Expr]:

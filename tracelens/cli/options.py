@@ -20,7 +20,7 @@ from tracelens.errors import PARTLY_UNREADABLE
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from tracelens.lens import Answer, Lens, Question, SourceInfo, Walk
+    from tracelens.lens import Answer, Lens, Question, Room, SourceInfo, Walk
     from tracelens.report.text import Column
 
 app = typer.Typer(
@@ -76,6 +76,12 @@ RouteOption = Annotated[
 ]
 ToleranceOption = Annotated[str, typer.Option(help="Overlap of calls still in series: auto, 0, or as 50us.")]
 SkewOption = Annotated[Switch, typer.Option(help="Move spans whose clock is off into their parents.")]
+MemoryOption = Annotated[
+    str, typer.Option(help="What an answer may take, as 2GiB; beyond it goes by disk. auto: half of what is free.")
+]
+ScratchOption = Annotated[
+    Path | None, typer.Option(help="Folder for that, kept for the next question; else one of ours, removed.")
+]
 AsyncOption = Annotated[bool, typer.Option("--async", help="A child that outlives its parent is not waited for.")]
 
 
@@ -96,6 +102,8 @@ class Asked:
     tolerance: str = "auto"
     skew: Switch = Switch.ON
     asynchronous: bool = False
+    memory: str = "auto"
+    scratch: Path | None = None
 
     def lens(self, source: str | None = None) -> Lens:
         """Return the Lens on the source, or on another one."""
@@ -103,7 +111,23 @@ class Asked:
         from tracelens.taught import Taught
 
         taught = Taught.read(self.config)
-        return Lens.open(source or self.source, input_format=self.input_format, strict=self.strict, taught=taught)
+        return Lens.open(
+            source or self.source,
+            input_format=self.input_format,
+            strict=self.strict,
+            taught=taught,
+            room=self.room,
+        )
+
+    @property
+    def room(self) -> Room:
+        """How much memory the answer may take, and where it goes on disk beyond that."""
+        from tracelens.cli.progress import Progress
+        from tracelens.cli.values import size
+        from tracelens.lens import Room, free_memory
+
+        memory = free_memory() // 2 if self.memory == "auto" else size(self.memory)
+        return Room(memory=memory, scratch=self.scratch, told=Progress(sys.stderr))
 
     def question(self, lens: Lens) -> Question:
         """Return which calls are asked about."""
@@ -169,13 +193,16 @@ SHARED = {
     "strict": (StrictOption, False),
     "input_format": (InputOption, None),
     "config": (ConfigOption, None),
+    "memory": (MemoryOption, "auto"),
+    "scratch": (ScratchOption, None),
 }
 WALK = frozenset({"tolerance", "skew", "asynchronous"})
+LARGE = frozenset({"memory", "scratch"})
 WINDOW = frozenset({"since", "start", "end", "where", "limit"})
 
 
 def asks(
-    example: str, name: str | None = None, *, without: frozenset[str] = WALK, source: Any = SourceArgument
+    example: str, name: str | None = None, *, without: frozenset[str] = WALK | LARGE, source: Any = SourceArgument
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Return the decorator that makes a function a verb, with the options that all verbs share.
 

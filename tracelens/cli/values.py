@@ -27,6 +27,8 @@ UNITS = {
     "d": 86400 * 10**9,
 }
 DURATION = re.compile(r"^([0-9]+(?:\.[0-9]+)?)(ns|us|µs|ms|s|m|h|d)$")
+SIZES = {"B": 1, "MB": 10**6, "MiB": 1 << 20, "GB": 10**9, "GiB": 1 << 30}
+SIZE = re.compile(r"^([0-9]+(?:\.[0-9]+)?)(B|MB|MiB|GB|GiB)$")
 # What a bug report needs: what computes, what stores, what shows.
 REPORTED = (
     "polars",
@@ -49,6 +51,14 @@ def nanoseconds(text: str) -> int:
     if match is None:
         raise UsageError(f"{text!r} is no duration. Write a number and one of {', '.join(UNITS)}: 1h.")
     return round(float(match[1]) * UNITS[match[2]])
+
+
+def size(text: str) -> int:
+    """Return bytes such as 512MiB or 2GB. Raises UsageError."""
+    match = SIZE.match(text)
+    if match is None:
+        raise UsageError(f"{text!r} is no size. Write a number and one of {', '.join(SIZES)}: 2GiB.")
+    return round(float(match[1]) * SIZES[match[2]])
 
 
 def moment(text: str) -> int:

@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
-from tracelens.cli.options import WINDOW, Asked, Format, InputOption, StrictOption, Switch, app, asks
+from tracelens.cli.options import LARGE, WALK, WINDOW, Asked, Format, InputOption, StrictOption, Switch, app, asks
 from tracelens.errors import PARTLY_UNREADABLE
 
 EMPTY = "no calls in this window."
 
 
-@asks("tracelens routes samples/dumps/shop.otlp.jsonl.gz --where 'service=frontend'")
+@asks("tracelens routes samples/dumps/shop.otlp.jsonl.gz --where 'service=frontend'", without=WALK)
 def routes(
     asked: Asked,
     explain_names: Annotated[
@@ -31,7 +31,7 @@ def routes(
         asked.write(lens.routes(question), text.ROUTES, empty=EMPTY)
 
 
-@asks("tracelens trace tracelens-data 4bf92f3577b34da6a3ce929d0e0e4736", without=WINDOW)
+@asks("tracelens trace tracelens-data 4bf92f3577b34da6a3ce929d0e0e4736", without=WINDOW | LARGE)
 def trace(
     asked: Asked, trace_id: Annotated[str, typer.Argument(metavar="ID", help="The trace id, hexadecimal.")]
 ) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 
 from tracelens.analysis.bands import Band
 from tracelens.analysis.explain import TYPICAL
@@ -17,6 +18,7 @@ from tracelens.lens import edges as _edges
 from tracelens.lens import explain as _explain
 from tracelens.lens import findings as _findings
 from tracelens.lens import hops as _hops
+from tracelens.lens import large as _large
 from tracelens.lens import paths as _paths
 from tracelens.lens import route as _route
 from tracelens.lens import routes as _routes
@@ -24,8 +26,10 @@ from tracelens.lens import traces as _traces
 from tracelens.lens import whatif as _whatif
 from tracelens.lens.analysed import SETTLE_NANO, Analysed, Memory
 from tracelens.lens.compare import Comparison
+from tracelens.lens.parts import Parts
 from tracelens.lens.paths import ALL, Walk
 from tracelens.lens.question import Answer, Box, Explanation, Heatmap, Method, Question, SourceInfo, TraceAnswer
+from tracelens.lens.room import Room, free_memory
 from tracelens.lens.routes import Route
 from tracelens.lens.sources import Source, open_source
 from tracelens.names import NOTHING
@@ -44,10 +48,12 @@ __all__ = [
     "Lens",
     "Method",
     "Question",
+    "Room",
     "Route",
     "SourceInfo",
     "TraceAnswer",
     "Walk",
+    "free_memory",
 ]
 
 TICK_NANO = 2_000_000_000  # how often a version changes while traces settle
@@ -56,21 +62,33 @@ TICK_NANO = 2_000_000_000  # how often a version changes while traces settle
 class Lens:
     """Answers about one source. Safe to share between threads."""
 
-    def __init__(self, source: Source, taught: Taught = NOTHING) -> None:
+    def __init__(self, source: Source, taught: Taught = NOTHING, room: Room | None = None) -> None:
         self.source = source
         self.taught = taught
+        self.room = room or Room()
         self._memory = Memory()
         self._seen = ("", 0)  # the last version of the source, and when it was first seen
 
     @classmethod
     def open(
-        cls, source: str, *, input_format: str | None = None, strict: bool = False, taught: Taught = NOTHING
+        cls,
+        source: str,
+        *,
+        input_format: str | None = None,
+        strict: bool = False,
+        taught: Taught = NOTHING,
+        room: Room | None = None,
     ) -> Lens:
-        """Return the Lens on a store, a data directory, or a dump. taught: what the mesh's owner says of it.
+        """Return the Lens on a store, a data directory, or a dump.
 
+        taught: what the mesh's owner says of it. room: how much memory routes, profiles, explanations and what-ifs may
+        take; what is more goes by disk. All others take what they need.
         Raises InputError, at the first question, when there is nothing that can be read.
         """
-        return cls(open_source(source, input_format=input_format, strict=strict), taught)
+        return cls(open_source(source, input_format=input_format, strict=strict), taught, room)
+
+    def _parts(self, question: Question, *, skew: bool = True) -> AbstractContextManager[Parts | None]:
+        return self.room.parts(self.source, question, self.taught, skew=skew)
 
     def _get(self, question: Question, *, skew: bool = True) -> Analysed:
         return self._memory.get(self.source, question, taught=self.taught, skew=skew)
@@ -97,7 +115,8 @@ class Lens:
 
     def routes(self, question: Question) -> Answer:
         """Which routes are there, how fast, how often wrong."""
-        return _routes.routes(self._get(question), question)
+        with self._parts(question) as parts:
+            return _routes.routes(self._get(question), question) if parts is None else _large.routes(parts)
 
     def route_names(self, question: Question) -> Answer:
         """What named each route."""
@@ -137,8 +156,11 @@ class Lens:
         skew: bool = True,
     ) -> Answer:
         """Where the latency of a route's calls goes, or without a route that of whole traces."""
-        window = self._get(question, skew=skew)
-        return _paths.profile(window, question, route, bands, walk or Walk())
+        walk = walk or Walk()
+        with self._parts(question, skew=skew) as parts:
+            if parts is not None:
+                return _large.profile(parts, route, bands, walk)
+            return _paths.profile(self._get(question, skew=skew), question, route, bands, walk)
 
     def sections(
         self, question: Question, route: Route | None, *, walk: Walk | None = None, skew: bool = True
@@ -158,8 +180,12 @@ class Lens:
         skew: bool = True,
     ) -> Explanation:
         """Why a route's slow calls are slow, or without a route whole traces."""
-        window = self._get(question, skew=skew)
-        return _explain.explanation(self.source, window, question, route, walk or Walk(), typical=typical, slow=slow)
+        walk = walk or Walk()
+        with self._parts(question, skew=skew) as parts:
+            if parts is not None:
+                return _large.explanation(parts, route, walk, typical, slow)
+            window = self._get(question, skew=skew)
+            return _explain.explanation(self.source, window, question, route, walk, typical=typical, slow=slow)
 
     def what_if(
         self,
@@ -172,8 +198,11 @@ class Lens:
         skew: bool = True,
     ) -> Answer:
         """Percentiles after some changes, beside the measured ones, of a route or of each."""
-        window = self._get(question, skew=skew)
-        return _whatif.what_if(window, question, route, changes, seed=seed, walk=walk or Walk())
+        walk = walk or Walk()
+        with self._parts(question, skew=skew) as parts:
+            if parts is not None:
+                return _large.what_if(parts, route, changes, seed, walk)
+            return _whatif.what_if(self._get(question, skew=skew), question, route, changes, seed=seed, walk=walk)
 
     def fixes(
         self,

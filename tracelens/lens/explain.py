@@ -8,12 +8,12 @@ import polars as pl
 
 from tracelens.analysis.bands import Band
 from tracelens.analysis.critical_path import sections as walked
-from tracelens.analysis.explain import SLOW_GROUP, TYPICAL, explain, groups, slow_band
+from tracelens.analysis.explain import SLOW_GROUP, TYPICAL, Totals, explain, groups, slow_band
 from tracelens.analysis.marks import FACTS, SPANS_A_CALL, marks
 from tracelens.analysis.profile import accumulate
 from tracelens.lens.analysed import Analysed
 from tracelens.lens.paths import Walk, entries
-from tracelens.lens.question import Explanation, Question
+from tracelens.lens.question import Explanation, Method, Question, SourceInfo
 from tracelens.lens.routes import Route
 from tracelens.lens.sources import Source
 from tracelens.spans import is_attribute, split_column
@@ -56,35 +56,56 @@ def explanation(
         group=group[group >= 0],
     )
     rows, totals = explain(sums, typical, slow)
-    tail, rest = order[group == SLOW_GROUP][-MOST_SLOW:], order[group != SLOW_GROUP]
-    rest = rest[np.linspace(0, len(rest) - 1, min(len(rest), MOST_REST)).astype(np.int64)]
-    found = marks(_facts(source, window, question, tail, rest).lazy())
+    tail, rest = looked_at(order[group == SLOW_GROUP], order[group != SLOW_GROUP])
+    ids = forest.spans["trace_id"].gather(np.concatenate([tail, rest])).unique()
+    full = source.whole(ids, question.start_nano, question.end_nano)
+    found = facts_of(full, window, tail, rest)
+    return explained(found, rows, totals, (len(tail), len(rest)), window.info, window.method)
+
+
+def looked_at(slow: Rows, others: Rows) -> tuple[Rows, Rows]:
+    """Return the calls whose attributes are read: of those in the slow band, and of the others, by duration."""
+    spaced = np.linspace(0, len(others) - 1, min(len(others), MOST_REST)).astype(np.int64)
+    return slow[-MOST_SLOW:], others[spaced]
+
+
+def explained(
+    facts: pl.DataFrame,
+    rows: pl.DataFrame,
+    totals: Totals,
+    calls: tuple[int, int],
+    info: SourceInfo,
+    method: Method,
+) -> Explanation:
+    """Return an explanation of rows and totals, with the marks that facts show. calls: how many facts are of."""
     return Explanation(
         rows=rows,
-        marks=_told_once(found, rows),
+        marks=_told_once(marks(facts.lazy()), rows),
         totals=totals,
-        looked_at=(len(tail), len(rest)),
-        source=window.info,
-        method=window.method,
+        looked_at=calls,
+        source=info,
+        method=method,
     )
 
 
-def _facts(source: Source, window: Analysed, question: Question, tail: Rows, rest: Rows) -> pl.DataFrame:
-    """Return FACTS of some calls: what the spans below each of them say."""
+def facts_of(full: pl.DataFrame, window: Analysed, tail: Rows, rest: Rows) -> pl.DataFrame:
+    """Return FACTS of some calls: what the spans below each of them say.
+
+    full: the spans of their traces with all attributes; tail, rest: rows where slow calls and others begin.
+    """
     forest, labels = window.forest, window.calls
     every = np.concatenate([tail, rest])
     sizes = forest.until[every] - every
     call = np.repeat(np.arange(len(every)), sizes)
     row = np.arange(len(call)) - np.repeat(np.cumsum(sizes) - sizes, sizes) + every[call]
     told = forest.spans.select("trace_id", "span_id")[row].with_columns(
-        call=pl.Series(call),
-        slow=pl.Series(call < len(tail)),
+        call=pl.Series(call, dtype=pl.Int64),
+        slow=pl.Series(call < len(tail), dtype=pl.Boolean),
         service=labels.service.gather(row),
         operation=labels.operation.gather(row),
         error=labels.outcome["error"].gather(row).cast(pl.String),
         timed_out=labels.outcome["timed_out"].gather(row).cast(pl.String),
     )
-    full = source.whole(told["trace_id"].unique(), question.start_nano, question.end_nano)
     columns = [name for name in full.columns if is_attribute(name)]
     # A span sent twice is one: the first of each id stands.
     known = full.lazy().select("trace_id", "span_id", *columns).unique(["trace_id", "span_id"], keep="first")

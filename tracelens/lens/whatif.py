@@ -14,6 +14,8 @@ from tracelens.lens.paths import Walk, entries
 from tracelens.lens.question import Answer, Question
 from tracelens.lens.routes import Route, is_route
 
+ROUTE = ("service", "route")
+
 
 def what_if(
     window: Analysed, question: Question, route: Route | None, changes: Sequence[Change], *, seed: int, walk: Walk
@@ -27,12 +29,14 @@ def what_if(
     projected = analysis.project(
         forest, window.calls, begin, changes, seed=seed, tolerance=walk.tolerance, asynchronous=walk.asynchronous
     )
-    found = analysis.what_if(table, measured, projected)
+    times = table.select("service", "route", "is_root").with_columns(
+        measured=pl.Series(measured, dtype=pl.Int64), projected=pl.Series(projected, dtype=pl.Int64)
+    )
+    found = analysis.compared(times.lazy())
     if route is None:
-        first = table["is_root"].to_numpy()
-        roots = pl.DataFrame(schema={"service": pl.String, "route": pl.String}).clear(int(first.sum()))
-        found = pl.concat([analysis.what_if(roots, measured[first], projected[first]), found])
-    return Answer(rows=found, source=window.info, method=window.method)
+        together = times.filter("is_root").with_columns(pl.lit(None, pl.String).alias(name) for name in ROUTE)
+        found = pl.concat([analysis.compared(together.lazy()), found])
+    return Answer(rows=analysis.by_change(found.collect()), source=window.info, method=window.method)
 
 
 def fixes(window: Analysed, question: Question, route: Route | None, scale: float, *, walk: Walk) -> Answer:

@@ -1,0 +1,211 @@
+"""Answers about more spans than memory holds: the same as memory would have given, by parts.
+
+Owns adding parts up. Percentiles and bands are exact: durations of all calls
+are put in order, and only traces whose latency bucket a bound divides are
+looked at a second time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from tracelens import histogram
+from tracelens.analysis import routes as analysis
+from tracelens.analysis import whatif
+from tracelens.analysis.bands import Band, by_rank, cuts_of
+from tracelens.analysis.critical_path import sections
+from tracelens.analysis.explain import SLOW_GROUP, TYPICAL_GROUP, bounds, explain, slow_band
+from tracelens.analysis.profile import accumulate, cut_groups, merge
+from tracelens.analysis.whatif import Change
+from tracelens.calls import CALLS
+from tracelens.learned import Evidence
+from tracelens.lens.analysed import Analysed
+from tracelens.lens.explain import explained, facts_of, looked_at
+from tracelens.lens.parts import Parts
+from tracelens.lens.paths import Walk, entries
+from tracelens.lens.question import Answer, Explanation
+from tracelens.lens.routes import Route, is_route
+from tracelens.lens.whatif import ROUTE
+
+Rows = npt.NDArray[np.int64]
+
+CALLS_AT_ONCE = 4_000_000  # rows whose percentiles are worked out together
+NEEDED = [name for name in CALLS.names() if name not in ("span", "trace", "caller", "echo", "start_unix_nano")]
+
+
+def routes(parts: Parts) -> Answer:
+    """Return ROUTES rows, most impact first."""
+    files = parts.gathered("routes", lambda window, _: {"calls": window.selected(parts.question).select(NEEDED)})
+    calls = pl.scan_parquet(files["calls"])
+    rows = [
+        analysis.routes(some, weighted=parts.weighted).collect(engine="streaming")
+        for some in _turns(calls, analysis.KEY)
+    ]
+    found = pl.concat(rows) if rows else analysis.ROUTES.to_frame()
+    return Answer(rows=analysis.by_impact(found), source=parts.info(), method=parts.method())
+
+
+def profile(parts: Parts, route: Route | None, bands: Sequence[Band], walk: Walk) -> Answer:
+    """Return PROFILE rows of a route, or of first calls of traces."""
+    sums, _ = _sums(parts, route, bands, walk)
+    return Answer(rows=cut_groups(sums, bands), source=parts.info())
+
+
+def explanation(parts: Parts, route: Route | None, walk: Walk, typical: Band, slow: Band | None) -> Explanation:
+    """Return why the slow band of a route is slow."""
+    calls = pl.scan_parquet(_profiled(parts, route, walk)["entries"]).select(pl.len()).collect().item()
+    slow = slow_band(calls) if slow is None else slow
+    bands = (typical, slow)
+    sums, every = _sums(parts, route, bands, walk)
+    of_band = [bounds(band, bands) for band in bands]
+    grouped = [
+        sums.filter(pl.col("bucket").is_between(low, high, closed="left")).with_columns(bucket=pl.lit(group, pl.Int32))
+        for (low, high), group in zip(of_band, (TYPICAL_GROUP, SLOW_GROUP), strict=True)
+    ]
+    rows, totals = explain(pl.concat(grouped), typical, slow)
+    in_slow = pl.col("group").is_between(*of_band[1], closed="left")
+    tail, rest = looked_at(*(every.filter(wanted)["index"].to_numpy() for wanted in (in_slow, ~in_slow)))
+    chosen = every[np.concatenate([tail, rest])]
+    full = parts.source.whole(chosen["trace_id"].unique(), parts.question.start_nano, parts.question.end_nano)
+    window = parts.of(full)
+    begins = _rows_of(window, chosen)
+    return explained(
+        facts_of(full, window, begins[: len(tail)], begins[len(tail) :]),
+        rows,
+        totals,
+        (len(tail), len(rest)),
+        parts.info(),
+        parts.method(),
+    )
+
+
+def what_if(parts: Parts, route: Route | None, changes: Sequence[Change], seed: int, walk: Walk) -> Answer:
+    """Return WHAT_IF rows: one route's, or of every route and of all first calls of traces."""
+
+    def work(window: Analysed, learned: Evidence) -> dict[str, pl.DataFrame]:
+        table = window.selected(parts.question).filter(pl.col("censored").not_())
+        if route is not None:
+            table = table.filter(is_route(route))
+        begin = table["span"].to_numpy()
+        told = table.select("service", "route", "is_root").with_columns(
+            measured=pl.Series((window.forest.end - window.forest.start)[begin], dtype=pl.Int64),
+            projected=pl.Series(
+                whatif.project(
+                    window.forest,
+                    window.calls,
+                    begin,
+                    changes,
+                    seed=seed,
+                    tolerance=walk.tolerance,
+                    asynchronous=walk.asynchronous,
+                    clocks=learned.clocks,
+                ),
+                dtype=pl.Int64,
+            ),
+        )
+        return {"times": told}
+
+    files = parts.gathered(f"what-if {route!r} {list(changes)!r} {seed} {walk!r}", work)
+    times = pl.scan_parquet(files["times"])
+    found = [whatif.compared(some).collect(engine="streaming") for some in _turns(times, ROUTE)]
+    if route is None:
+        together = times.filter("is_root").with_columns(pl.lit(None, pl.String).alias(name) for name in ROUTE)
+        found.append(whatif.compared(together).collect(engine="streaming"))
+    rows = pl.concat(found) if found else whatif.WHAT_IF.to_frame()
+    return Answer(rows=whatif.by_change(rows), source=parts.info(), method=parts.method())
+
+
+def _profiled(parts: Parts, route: Route | None, walk: Walk) -> dict[str, list[Path]]:
+    """Return the files of all entries of a route, and of their sums by bucket of latency."""
+
+    def work(window: Analysed, learned: Evidence) -> dict[str, pl.DataFrame]:
+        start = entries(window, parts.question, route)
+        return {"entries": _told(window, start), "sums": _summed(window, start, walk, learned, None)}
+
+    return parts.gathered(f"profile {route!r} {walk!r}", work)
+
+
+def _sums(parts: Parts, route: Route | None, bands: Sequence[Band], walk: Walk) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return (PROFILE_BUCKETS of a route whose buckets are groups of the bands; all entries, by duration)."""
+    files = _profiled(parts, route, walk)
+    every = _grouped(files["entries"], cuts_of(bands))
+    divided = every.group_by("bucket").agg(pl.col("group").n_unique().alias("groups")).filter(pl.col("groups") > 1)
+    group = every.join(divided, on="bucket", how="anti").select("bucket", "group").unique()
+    sums = [
+        pl.read_parquet(file)
+        .join(group, on="bucket", validate="m:1")
+        .with_columns(bucket=pl.col("group").cast(pl.Int32))
+        .drop("group")
+        for file in files["sums"]
+    ]
+    again = every.join(divided, on="bucket", how="semi").filter(pl.col("group") >= 0)
+    for unit in parts.buckets.units():
+        some = again.filter(pl.col("unit") == unit.number)
+        if some.is_empty():
+            continue
+        window = parts.again(unit, some["trace_id"].unique())
+        groups = np.array(some["group"].to_numpy(), np.int64)
+        sums.append(_summed(window, _rows_of(window, some), walk, parts.learned or Evidence(), groups))
+    return merge([part.filter(pl.col("bucket") >= 0) for part in sums]), every.with_row_index("index")
+
+
+def _summed(window: Analysed, start: Rows, walk: Walk, learned: Evidence, group: Rows | None) -> pl.DataFrame:
+    """Return PROFILE_BUCKETS of some entries."""
+    forest, labels = window.forest, window.calls
+    return accumulate(
+        forest,
+        sections(forest, start, tolerance=walk.tolerance, asynchronous=walk.asynchronous, clocks=learned.clocks),
+        entries=start,
+        route=None,
+        service=labels.service,
+        operation=labels.operation,
+        layer=labels.layer,
+        group=group,
+    )
+
+
+def _told(window: Analysed, start: Rows) -> pl.DataFrame:
+    """Return one row an entry: trace_id, place in its trace, duration_nano."""
+    forest = window.forest
+    trace = forest.trace_of(start)
+    return pl.DataFrame(
+        {
+            "trace_id": forest.spans["trace_id"].gather(start),
+            "place": start - forest.trace_offsets[trace],
+            "duration_nano": forest.end[start] - forest.start[start],
+        },
+        schema={"trace_id": pl.Binary, "place": pl.Int64, "duration_nano": pl.Int64},
+    )
+
+
+def _rows_of(window: Analysed, told: pl.DataFrame) -> Rows:
+    """Return the rows of the forest where entries told by trace_id and place begin."""
+    forest = window.forest
+    first = pl.DataFrame(
+        {"trace_id": forest.spans["trace_id"].gather(forest.trace_offsets[:-1]), "first": forest.trace_offsets[:-1]}
+    )
+    found = told.join(first, on="trace_id", how="left", validate="m:1", maintain_order="left")
+    return np.array((found["first"] + found["place"]).to_numpy(), np.int64)
+
+
+def _grouped(files: Sequence[Path], cuts: Sequence[float]) -> pl.DataFrame:
+    """Return all entries by duration, each with its unit, its bucket of latency and its group; -1 is in no band."""
+    frames = [pl.read_parquet(file).with_columns(unit=pl.lit(number)) for number, file in enumerate(files)]
+    every = pl.concat(frames).sort("duration_nano", "trace_id", "place")
+    return every.with_columns(
+        group=pl.Series(by_rank(len(every), cuts), dtype=pl.Int64), bucket=histogram.bucket(pl.col("duration_nano"))
+    )
+
+
+def _turns(rows: pl.LazyFrame, by: Sequence[str]) -> Iterator[pl.LazyFrame]:
+    """Yield rows of some groups at a time, so that no more than CALLS_AT_ONCE are held, or one group."""
+    keys = list(by)
+    sizes = rows.group_by(keys).len().sort(keys).collect(engine="streaming")
+    turns = sizes.with_columns(turn=pl.col("len").cum_sum() // CALLS_AT_ONCE).drop("len")
+    for some in turns.partition_by("turn", maintain_order=True):
+        yield rows.join(some.lazy().drop("turn"), on=keys, how="semi", nulls_equal=True)
