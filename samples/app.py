@@ -16,7 +16,7 @@ import json
 import random
 import sys
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from samples import load, shop
@@ -31,6 +31,7 @@ class Errand:
     service: str
     telemetry: Telemetry
     chance: random.Random
+    story: shop.Story = field(default_factory=shop.Story)
 
     async def work(self, median_ms: float) -> None:
         await shop.sleep(self.chance, median_ms)

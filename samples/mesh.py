@@ -6,6 +6,7 @@ Starts one Envoy a workload and a gateway, serves the shop behind them, sends
 customers, waits until every Envoy has handed its spans over, and stops all it
 started. Prints one JSON document of what was sent, and on stderr how it is
 getting on. Without --requests and --seconds it runs until SIGTERM or Ctrl-C.
+With --direct apps call each other without sidecars.
 
 Owns the run. The shop is in `shop`, Envoy's configuration in `envoys`, its
 processes in `sidecars`.
@@ -48,6 +49,10 @@ class Errand:
     headers: Headers  # of the request
     chance: random.Random
 
+    @property
+    def story(self) -> shop.Story:
+        return self.app.story
+
     async def work(self, median_ms: float) -> None:
         await shop.sleep(self.chance, median_ms)
 
@@ -56,11 +61,12 @@ class Errand:
         app = self.app
         address = f"{host(service)}:{PORT}"
         headers = {"host": address, **{name: self.headers[name] for name in PROPAGATED if name in self.headers}}
+        to = app.direct.get(service) or app.sidecar()
         if app.tracer is None:
-            return await app.client.request(app.sidecar(), method, path, headers)
+            return await app.client.request(to, method, path, headers)
         with calling(app.tracer, address, method, path) as span:
             inject(headers)
-            status = await app.client.request(app.sidecar(), method, path, headers)
+            status = await app.client.request(to, method, path, headers)
             answered(span, status)
         return status
 
@@ -72,8 +78,10 @@ class App:
     service: str
     client: Client
     chance: random.Random
+    story: shop.Story
     tracer: Tracer | None = None  # None: the app is not instrumented
     egress: Address | None = None  # of the own sidecar, once it runs
+    direct: dict[str, Address] = field(default_factory=dict)  # workloads that are called without sidecars
 
     def sidecar(self) -> Address:
         """Return the address of the own sidecar."""
@@ -99,6 +107,9 @@ class Mesh:
     collector: Address
     seed: int
     access_log: Path | None
+    story: shop.Story = field(default_factory=shop.Story)
+    only: str | None = None  # of VISITS
+    direct: bool = False  # no sidecars but the gateway
     client: Client = field(default_factory=Client)
     apps: list[App] = field(default_factory=list)
     statuses: Counter[int] = field(default_factory=Counter)
@@ -106,26 +117,34 @@ class Mesh:
 
     async def start(self) -> None:
         """Start apps and Envoys, callees first; an app's port and an Envoy's are known before they are asked for."""
+        places: dict[str, Address] = {}
         for service, peers in shop.PEERS.items():
-            app = App(service, self.client, random.Random(f"{self.seed} {service}"))
+            app = App(service, self.client, random.Random(f"{self.seed} {service}"), self.story)
             place = None
             if service in shop.APPS:
                 server = Server(app.answer)
                 await server.start(LOOPBACK)
                 self.servers.append(server)
                 self.apps.append(app)
-                place = (LOOPBACK, server.port)
+                place = places[service] = (LOOPBACK, server.port)
+                if self.direct:
+                    app.direct = {peer: places[peer] for peer in peers}
+                    continue
             envoy = self.envoys.start(
                 Sidecar(
                     service=service,
                     collector=self.collector,
                     app=place,
-                    peers={peer: self.envoys.running[peer].listener(INBOUND) for peer in peers},
+                    peers={peer: self.taking(peer, places) for peer in peers},
                     access_log=str(self.access_log) if self.access_log and service == shop.GATEWAY else None,
                 )
             )
             if peers:
                 app.egress = envoy.listener(OUTBOUND)
+
+    def taking(self, service: str, places: dict[str, Address]) -> Address:
+        """Return where a workload takes requests: at its sidecar, or itself."""
+        return places[service] if self.direct else self.envoys.running[service].listener(INBOUND)
 
     def instrument(self, otlp: str) -> Telemetry:
         """Let the apps make spans; after the Envoys have started, for exporters have threads and those do not fork."""
@@ -136,7 +155,7 @@ class Mesh:
 
     async def visit(self, chance: random.Random) -> None:
         """Send one customer's request."""
-        chosen, path = shop.visit(chance)
+        chosen, path = shop.visit(chance, self.only)
         gateway = self.envoys.running[shop.GATEWAY].listener(OUTBOUND)
         headers = {"host": host(shop.GATEWAY), "user-agent": "samples.mesh"}
         try:
@@ -165,7 +184,15 @@ class Mesh:
             await server.close()
 
 
-async def run(otlp: str, pace: load.Pace, *, app_spans: bool) -> dict[str, Any]:
+async def run(
+    otlp: str,
+    pace: load.Pace,
+    *,
+    app_spans: bool,
+    story: shop.Story,
+    only: str | None = None,
+    direct: bool = False,
+) -> dict[str, Any]:
     """Run the mesh; return what was sent. Raises StartError when it cannot start."""
     collector = reachable(otlp)
     binary = envoy_binary()
@@ -175,7 +202,8 @@ async def run(otlp: str, pace: load.Pace, *, app_spans: bool) -> dict[str, Any]:
         envoys = Envoys(folder, binary)
         stack.callback(envoys.stop)
         # Endless runs keep no log: it would grow without bound.
-        mesh = Mesh(envoys, collector, pace.seed, None if pace.endless else folder / "gateway.access.jsonl")
+        log = None if pace.endless else folder / "gateway.access.jsonl"
+        mesh = Mesh(envoys, collector, pace.seed, log, story, only, direct)
         stack.push_async_callback(mesh.close)
         await mesh.start()
         telemetry = mesh.instrument(otlp) if app_spans else None
@@ -233,9 +261,21 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m samples.mesh", description="The shop behind real Envoy sidecars.")
     load.add_options(parser)
     parser.add_argument("--app-spans", action="store_true", help="instrument the apps with the OpenTelemetry SDK too")
+    parser.add_argument("--only", choices=[each.name for each in shop.VISITS], help="this kind of request alone")
+    parser.add_argument(
+        "--ledger-ms", type=load.amount, default=0, help="every entry in the ledger takes so much longer"
+    )
+    parser.add_argument("--beside", action="store_true", help="a checkout reserves and charges side by side")
+    parser.add_argument("--direct", action="store_true", help="no sidecars but the gateway: apps call each other")
     options = parser.parse_args()
+    told = {
+        "app_spans": options.app_spans,
+        "story": shop.Story(ledger_ms=options.ledger_ms, beside=options.beside),
+        "only": options.only,
+        "direct": options.direct,
+    }
     try:
-        sent = asyncio.run(run(options.otlp, load.pace(options), app_spans=options.app_spans))
+        sent = asyncio.run(run(options.otlp, load.pace(options), **told))
     except TracelensError as error:
         print(f"samples.mesh: {error}", file=sys.stderr)
         return error.exit_code

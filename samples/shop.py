@@ -8,6 +8,8 @@ three things to find in it:
   ledger waits for a lock.
 - `GET /cart/{id}` asks the db once per item of the cart (N+1).
 - `GET /recommendations` fails one time in FLAKY; the sidecar tries it again.
+
+A `Story` tells it otherwise, to see what that changes.
 """
 
 from __future__ import annotations
@@ -47,8 +49,20 @@ class Reply:
     status: int = 200
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Story:
+    """How the shop is told."""
+
+    ledger_ms: float = 0.0  # every entry in the ledger takes so much longer
+    beside: bool = False  # a checkout reserves and charges side by side instead of one after the other
+
+
 class Deeds(Protocol):
     """What a workload can do while it handles a request."""
+
+    @property
+    def story(self) -> Story:
+        """How the shop is told."""
 
     @property
     def chance(self) -> random.Random:
@@ -81,8 +95,13 @@ async def frontend(do: Deeds, method: str, path: list[str]) -> Reply:
             return Reply("/cart/{id}", await do.call("cart", "GET", f"/carts/{user}"))
         case "POST", ["checkout"]:
             await do.work(2)
-            held = await do.call("cart", "POST", "/reservations")
-            paid = await do.call("payment", "POST", "/charges")
+            if do.story.beside:
+                held, paid = await asyncio.gather(
+                    do.call("cart", "POST", "/reservations"), do.call("payment", "POST", "/charges")
+                )
+            else:
+                held = await do.call("cart", "POST", "/reservations")
+                paid = await do.call("payment", "POST", "/charges")
             await do.work(1)
             return Reply("/checkout", max(held, paid))
     return Reply("/*", 404)
@@ -138,6 +157,7 @@ async def db(do: Deeds, method: str, path: list[str]) -> Reply:
         case "POST", ["ledger"]:
             locked = do.chance.randrange(LEDGER_LOCKED) == 0
             await do.work(LOCK_MS if locked else 3)
+            await asyncio.sleep(do.story.ledger_ms / 1000)
             return Reply("/ledger")
     return Reply("/*", 404)
 
@@ -185,7 +205,8 @@ VISITS = (
 )
 
 
-def visit(chance: random.Random) -> tuple[Visit, str]:
-    """Return a random request: its kind and its path."""
-    (chosen,) = chance.choices(VISITS, [each.weight for each in VISITS])
+def visit(chance: random.Random, only: str | None = None) -> tuple[Visit, str]:
+    """Return a random request: its kind and its path. only: the name of a kind, in place of all."""
+    kinds = [each for each in VISITS if only in (None, each.name)]
+    (chosen,) = chance.choices(kinds, [each.weight for each in kinds])
     return chosen, chosen.route.replace("{id}", str(chance.randrange(1, 5000)))

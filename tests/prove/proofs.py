@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tests.prove import clients, compare, damage, disks, floods, fuzz, injections, kills, overload, power
+from tests.prove import clients, compare, damage, disks, floods, fuzz, injections, kills, overload, power, reality
 from tests.prove.rows import Row
 
 Run = Callable[[Path, int], Row | list[Row]]
@@ -51,6 +51,7 @@ PROOFS = {
     "disk-full": Proof(disks.full, 5, 1),
     "store-away": Proof(disks.store_away, 60, 8),
     "injections": Proof(injections.long, 2_000, 60, injections.short),
+    "what-if": Proof(reality.compared, 5_000, 40, reality.short),
     "clients": Proof(clients.every_field, 10_000, 1_000, clients.python_only),
     "compare-equal": Proof(compare.equal, 1_000, 40),
     "compare-tenth": Proof(compare.tenth, 300, 5),
