@@ -147,6 +147,12 @@ def concat(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
     return pl.concat(frames, how="diagonal") if frames else empty()
 
 
+def owned(columns: Iterable[str], owner: str, keys: Iterable[str]) -> list[str]:
+    """Return the columns, of those there are, that hold attributes of these keys, of any type."""
+    wanted = {column(owner, key, kind) for key in keys for kind in TYPES}
+    return sorted(wanted.intersection(columns))
+
+
 def attribute(columns: Iterable[str], names: Sequence[str], owner: str = "attr") -> pl.Expr:
     """Return the first of `names` that a span has, as a string; null when none.
 
