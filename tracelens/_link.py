@@ -53,35 +53,56 @@ def mix(value: np.uint64, seed: np.uint64) -> np.uint64:
 
 
 @kernel
+def traces_until_full(
+    high: U64, low: U64, seed: np.uint64, table: I64, number: I64, first: I64, row: int, count: int
+) -> tuple[int, int]:
+    """Number traces from `row` on. Returns (row that was not numbered, traces): the end, or where there was no room.
+
+    A function of its own, as all that grow: numba counts the references of an array that is replaced within a
+    loop at each turn, at ten times the cost of the rest. So it does with arrays that are handed to an `inline`.
+    """
+    mask = np.uint64(len(table) - 1)
+    while row < len(high):
+        if row > 0 and high[row] == high[row - 1] and low[row] == low[row - 1]:
+            number[row] = number[row - 1]
+            row += 1
+            continue
+        slot = mix(high[row] ^ mix(low[row], seed), seed) & mask
+        known = table[slot]
+        while known >= 0 and (high[first[known]] != high[row] or low[first[known]] != low[row]):
+            slot = (slot + np.uint64(1)) & mask
+            known = table[slot]
+        if known < 0:
+            if 2 * count == len(table):
+                return row, count
+            known = count
+            table[slot] = count
+            first[count] = row
+            count += 1
+        number[row] = known
+        row += 1
+    return row, count
+
+
+@kernel
 def number_traces(high: U64, low: U64, seed: np.uint64) -> tuple[I64, I64]:
     """Number traces in order of first appearance: (number per row, first row per trace)."""
     n = len(high)
-    size = 16
-    while size < 2 * n:
-        size *= 2
-    mask = np.uint64(size - 1)
-    table = np.full(size, -1, np.int64)
     number = np.empty(n, np.int64)
     first = np.empty(n, np.int64)
-    count = 0
-    for i in range(n):
-        if i > 0 and high[i] == high[i - 1] and low[i] == low[i - 1]:
-            number[i] = number[i - 1]
-            continue
-        slot = mix(high[i] ^ mix(low[i], seed), seed) & mask
-        while True:
-            known = table[slot]
-            if known < 0:
-                table[slot] = count
-                first[count] = i
-                number[i] = count
-                count += 1
-                break
-            if high[first[known]] == high[i] and low[first[known]] == low[i]:
-                number[i] = known
-                break
-            slot = (slot + np.uint64(1)) & mask
-    return number, first[:count].copy()
+    table = np.full(1024, -1, np.int64)
+    row, count = 0, 0
+    while True:
+        row, count = traces_until_full(high, low, seed, table, number, first, row, count)
+        if row == n:
+            return number, first[:count].copy()
+        table = np.full(4 * len(table), -1, np.int64)
+        mask = np.uint64(len(table) - 1)
+        for known in range(count):
+            slot = mix(high[first[known]] ^ mix(low[first[known]], seed), seed) & mask
+            while table[slot] >= 0:
+                slot = (slot + np.uint64(1)) & mask
+            table[slot] = known
 
 
 @kernel
@@ -103,8 +124,8 @@ def group_rows(number: I64, place: I64, count: int) -> tuple[I64, I64]:
 
 
 @inline
-def _starts_before(a: int, b: int, start: I64, span: U64) -> bool:
-    return bool(start[a] < start[b] or (start[a] == start[b] and span[a] < span[b]))
+def _before(start: int, span: np.uint64, other: int, other_span: np.uint64) -> bool:
+    return bool(start < other or (start == other and span < other_span))
 
 
 @kernel
@@ -120,8 +141,9 @@ def sort_traces(offsets: I64, first: int, last: int, order: I64, start: I64, spa
         for run in range(0, n, SHORT):  # runs by insertion
             for i in range(a + run + 1, a + min(run + SHORT, n)):
                 row = order[i]
+                begin, own = start[row], span[row]
                 k = i
-                while k > a + run and _starts_before(row, order[k - 1], start, span):
+                while k > a + run and _before(begin, own, start[order[k - 1]], span[order[k - 1]]):
                     order[k] = order[k - 1]
                     k -= 1
                 order[k] = row
@@ -130,7 +152,8 @@ def sort_traces(offsets: I64, first: int, last: int, order: I64, start: I64, spa
             for left in range(0, n - width, 2 * width):
                 middle = a + left + width
                 right = a + min(left + 2 * width, n)
-                if not _starts_before(order[middle], order[middle - 1], start, span):
+                x, y = order[middle], order[middle - 1]
+                if not _before(start[x], span[x], start[y], span[y]):
                     continue
                 for i in range(width):
                     spare[i] = order[a + left + i]
@@ -138,27 +161,15 @@ def sort_traces(offsets: I64, first: int, last: int, order: I64, start: I64, spa
                 j = middle
                 k = a + left
                 while i < width:
-                    if j < right and _starts_before(order[j], spare[i], start, span):
-                        order[k] = order[j]
+                    x, y = order[min(j, right - 1)], spare[i]
+                    if j < right and _before(start[x], span[x], start[y], span[y]):
+                        order[k] = x
                         j += 1
                     else:
-                        order[k] = spare[i]
+                        order[k] = y
                         i += 1
                     k += 1
             width *= 2
-
-
-@inline
-def _find(key: np.uint64, table: I64, mask: np.uint64, base: int, span: U64, seed: np.uint64) -> tuple[int, np.int64]:
-    """Return (position or -1, slot) of a span id in the table of its trace."""
-    slot = mix(key, seed) & mask
-    found = -1
-    while table[slot] != 0:
-        if span[base + table[slot] - 1] == key:
-            found = base + table[slot] - 1
-            break
-        slot = (slot + np.uint64(1)) & mask
-    return found, np.int64(slot)
 
 
 @kernel
@@ -202,36 +213,45 @@ def find_parents(
         while size < 2 * (b - a):
             size *= 2
         mask = np.uint64(size - 1)
-        table[:size] = 0
+        for i in range(size):
+            table[i] = 0
         shared = False
         for i in range(a, b):
             if half[i] == 2:
                 shared = True
                 continue
-            found, slot = _find(span[i], table, mask, a, span, seed)
-            if found >= 0:
+            slot = mix(span[i], seed) & mask
+            while table[slot] != 0 and span[a + table[slot] - 1] != span[i]:
+                slot = (slot + np.uint64(1)) & mask
+            if table[slot] != 0:
                 doubled[i] = True
-                doubled[found] = True
+                doubled[a + table[slot] - 1] = True
                 repeated += 1
             else:
                 table[slot] = i - a + 1
         if shared:
-            twin[: b - a] = -1
+            for i in range(b - a):
+                twin[i] = -1
             for i in range(a, b):
                 if half[i] == 2:
-                    found, slot = _find(span[i], table, mask, a, span, seed)
-                    twin[found - a] = i
-                    up[i] = found
+                    slot = mix(span[i], seed) & mask
+                    while span[a + table[slot] - 1] != span[i]:
+                        slot = (slot + np.uint64(1)) & mask
+                    twin[table[slot] - 1] = i
+                    up[i] = a + table[slot] - 1
         for i in range(a, b):
             if half[i] == 2:
                 continue
             if not has_parent[i] or parent[i] == span[i]:
                 up[i] = ROOT
                 continue
-            found, slot = _find(parent[i], table, mask, a, span, seed)
-            if found < 0:
+            slot = mix(parent[i], seed) & mask
+            while table[slot] != 0 and span[a + table[slot] - 1] != parent[i]:
+                slot = (slot + np.uint64(1)) & mask
+            if table[slot] == 0:
                 up[i] = ORPHAN
                 continue
+            found = a + table[slot] - 1
             if shared and twin[found - a] >= 0:
                 server = twin[found - a]
                 if service[i] != service[found] or service[i] == service[server]:

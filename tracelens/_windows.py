@@ -10,7 +10,41 @@ from __future__ import annotations
 import numpy as np
 
 from tracelens._kernels import inline, kernel
-from tracelens._link import I8, I32, I64, ORPHAN, ROOT, SHORT, U64, Bool
+from tracelens._link import CLIENT, I8, I32, I64, ORPHAN, ROOT, SERVER, SHORT, U64, Bool
+
+
+@kernel
+def find_crossings(
+    parent: I64,
+    first: int,
+    last: int,
+    kind: I8,
+    number: I32,
+    level: I8,
+    host: I32,
+    pod: I32,
+    proxy: Bool,
+    workload: I32,
+    crossing: I8,
+) -> None:
+    """Mark the edges to parents that join two clocks; the rule stands in `forest.py`.
+
+    number: of what a span tells by itself, which the other arrays have by number:
+    level: which attribute names its host, -1 for none; host, pod and workload:
+    codes, -1 for none; proxy: whether a proxy wrote it.
+    """
+    for i in range(first, last):
+        p = parent[i]
+        if p < 0:
+            continue
+        a, b = number[i], number[p]
+        if level[a] >= 0 and level[a] == level[b]:
+            crosses = host[a] != host[b]
+        else:
+            crosses = kind[p] == CLIENT and kind[i] == SERVER
+        one_pod = pod[a] >= 0 and pod[a] == pod[b]
+        one_call = proxy[a] != proxy[b] and workload[a] == workload[b]
+        crossing[i] = crosses and not one_pod and not one_call
 
 
 @kernel
@@ -110,15 +144,11 @@ def cut_windows(
 
 
 @inline
-def _sooner(a: int, b: int, start: I64, end: I64, span: U64, lo: int, hi: int) -> bool:
-    """Whether child a comes before child b: window end descending, start ascending, id ascending."""
-    a_end = min(end[a], hi)
-    b_end = min(end[b], hi)
-    if a_end != b_end:
-        return bool(a_end > b_end)
-    a_start = max(start[a], lo)
-    b_start = max(start[b], lo)
-    return bool(a_start < b_start or (a_start == b_start and span[a] < span[b]))
+def _sooner(end: int, start: int, span: np.uint64, other_end: int, other_start: int, other_span: np.uint64) -> bool:
+    """Whether one child comes before another: window end descending, start ascending, id ascending."""
+    return bool(
+        end > other_end or (end == other_end and (start < other_start or (start == other_start and span < other_span)))
+    )
 
 
 @kernel
@@ -126,18 +156,24 @@ def sort_children(rows: I64, a: int, n: int, spare: I64, start: I64, end: I64, s
     """Sort n children from rows[a] on in the order the walk asks for them, in the window [lo, hi)."""
     for run in range(0, n, SHORT):
         for i in range(a + run + 1, a + min(run + SHORT, n)):
-            row = rows[i]
+            x = rows[i]
+            x_end, x_start, x_span = min(end[x], hi), max(start[x], lo), span[x]
             k = i
-            while k > a + run and _sooner(row, rows[k - 1], start, end, span, lo, hi):
-                rows[k] = rows[k - 1]
+            while k > a + run:
+                y = rows[k - 1]
+                if not _sooner(x_end, x_start, x_span, min(end[y], hi), max(start[y], lo), span[y]):
+                    break
+                rows[k] = y
                 k -= 1
-            rows[k] = row
+            rows[k] = x
     width = SHORT
     while width < n:
         for left in range(0, n - width, 2 * width):
             middle = a + left + width
             right = a + min(left + 2 * width, n)
-            if not _sooner(rows[middle], rows[middle - 1], start, end, span, lo, hi):
+            x, y = rows[middle], rows[middle - 1]
+            x_end, x_start, y_end, y_start = min(end[x], hi), max(start[x], lo), min(end[y], hi), max(start[y], lo)
+            if not _sooner(x_end, x_start, span[x], y_end, y_start, span[y]):
                 continue
             for i in range(width):
                 spare[i] = rows[a + left + i]
@@ -145,11 +181,13 @@ def sort_children(rows: I64, a: int, n: int, spare: I64, start: I64, end: I64, s
             j = middle
             k = a + left
             while i < width:
-                if j < right and _sooner(rows[j], spare[i], start, end, span, lo, hi):
-                    rows[k] = rows[j]
+                x, y = rows[min(j, right - 1)], spare[i]
+                x_end, x_start, y_end, y_start = min(end[x], hi), max(start[x], lo), min(end[y], hi), max(start[y], lo)
+                if j < right and _sooner(x_end, x_start, span[x], y_end, y_start, span[y]):
+                    rows[k] = x
                     j += 1
                 else:
-                    rows[k] = spare[i]
+                    rows[k] = y
                     i += 1
                 k += 1
         width *= 2

@@ -7,11 +7,16 @@ threads can share the work.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
+from numpy.typing import NDArray
 
 from tracelens._kernels import kernel
 from tracelens._link import I32, I64, U64, Bool
 from tracelens._windows import sort_children
+
+Rows = NDArray[np.int64]  # two dimensions
 
 
 @kernel
@@ -28,8 +33,23 @@ def longer_short(array: I32, room: int, used: int) -> I32:
     return grown
 
 
+class Stacks(NamedTuple):
+    """What a walk keeps by level, and the children it sorted anew, a stretch a level."""
+
+    node: I64
+    cursor: I64
+    low: I64
+    high: I64
+    pointer: I64
+    stop: I64
+    origin: I64  # of the level's stretch of `again`; -1 when the stored order serves
+    after_coarse: Bool
+    again: I64
+    spare: I64
+
+
 @kernel
-def walk(
+def walk_until_full(
     entries: I64,
     first: int,
     last: int,
@@ -46,50 +66,29 @@ def walk(
     fine: int,
     rough: int,
     hundredth: bool,
-    deepest: int,
-) -> tuple[I32, I64, I64, I64]:
-    """Walk from each entry in its own interval: (entry, span, start, end) per section, ascending.
+    stacks: Stacks,
+    out_entry: I32,
+    out_span: I64,
+    out_start: I64,
+    out_end: I64,
+    used: int,
+) -> tuple[int, int]:
+    """Walk from each entry, and write its sections after the `used` ones; see `walk`.
 
-    fine, rough: the overlap that is tolerated, rough when one of the two
-    siblings keeps `coarse` time; hundredth: and never more than 1 % of the
-    parent's window. A span whose window here is not the stored one (it was cut
-    by an ancestor above the entry, or by a sibling within the tolerance) gets
-    its children sorted anew.
+    A span whose window here is not the stored one (it was cut by an ancestor
+    above the entry, or by a sibling within the tolerance) gets its children
+    sorted anew. Returns (entry that was not walked from, sections): the end,
+    or where there was no room. A function of its own: an array that is
+    replaced within a loop is counted at each turn.
     """
-    widest = 0
-    total = 0
-    for k in range(first, last):
-        size = until[entries[k]] - entries[k]
-        widest = max(widest, size)
-        total += size
-    room = 2 * widest + 1 + (total if total < 1 << 20 else 1 << 20)
-    out_entry = np.empty(room, np.int32)
-    out_span = np.empty(room, np.int64)
-    out_start = np.empty(room, np.int64)
-    out_end = np.empty(room, np.int64)
-    used = 0
-
-    node = np.empty(deepest + 2, np.int64)  # the stack: one frame a level
-    cursor = np.empty(deepest + 2, np.int64)
-    low = np.empty(deepest + 2, np.int64)
-    high = np.empty(deepest + 2, np.int64)
-    pointer = np.empty(deepest + 2, np.int64)
-    stop = np.empty(deepest + 2, np.int64)
-    origin = np.empty(deepest + 2, np.int64)  # of the frame's stretch of `again`; -1 when the stored order serves
-    after_coarse = np.empty(deepest + 2, np.bool_)
-    again = np.empty(widest, np.int64)  # children sorted anew, a stretch a frame
-    spare = np.empty(widest, np.int64)
-
+    node, cursor, low, high, pointer = stacks.node, stacks.cursor, stacks.low, stacks.high, stacks.pointer
+    stop, origin, after_coarse = stacks.stop, stacks.origin, stacks.after_coarse
+    again, spare = stacks.again, stacks.spare
     for k in range(first, last):
         begin = used
         top = entries[k]
-        need = used + 2 * (until[top] - top) + 1
-        if need > room:
-            room = max(need, 2 * room)
-            out_entry = longer_short(out_entry, room, used)
-            out_span = longer(out_span, room, used)
-            out_start = longer(out_start, room, used)
-            out_end = longer(out_end, room, used)
+        if used + 2 * (until[top] - top) + 1 > len(out_span):
+            return k, used
         filled = 0
         level = -1
         child = top
@@ -173,7 +172,72 @@ def walk(
             out_end[a], out_end[b] = out_end[b], out_end[a]
             a += 1
             b -= 1
-    return out_entry[:used], out_span[:used], out_start[:used], out_end[:used]
+    return last, used
+
+
+@kernel
+def walk(
+    entries: I64,
+    first: int,
+    last: int,
+    start: I64,
+    end: I64,
+    lo: I64,
+    hi: I64,
+    span: U64,
+    waited: Bool,
+    until: I64,
+    child_offsets: I64,
+    children: I64,
+    coarse: Bool,
+    fine: int,
+    rough: int,
+    hundredth: bool,
+    deepest: int,
+) -> tuple[I32, I64, I64, I64]:
+    """Walk from each entry in its own interval: (entry, span, start, end) per section, ascending.
+
+    fine, rough: the overlap that is tolerated, rough when one of the two
+    siblings keeps `coarse` time; hundredth: and never more than 1 % of the
+    parent's window.
+    """
+    widest = 0
+    total = 0
+    for k in range(first, last):
+        size = until[entries[k]] - entries[k]
+        widest = max(widest, size)
+        total += size
+    room = 2 * widest + 1 + (total if total < 1 << 20 else 1 << 20)
+    out_entry = np.empty(room, np.int32)
+    out_span = np.empty(room, np.int64)
+    out_start = np.empty(room, np.int64)
+    out_end = np.empty(room, np.int64)
+    stacks = Stacks(
+        np.empty(deepest + 2, np.int64),
+        np.empty(deepest + 2, np.int64),
+        np.empty(deepest + 2, np.int64),
+        np.empty(deepest + 2, np.int64),
+        np.empty(deepest + 2, np.int64),
+        np.empty(deepest + 2, np.int64),
+        np.empty(deepest + 2, np.int64),
+        np.empty(deepest + 2, np.bool_),
+        np.empty(widest, np.int64),
+        np.empty(widest, np.int64),
+    )
+    used = 0
+    while True:
+        first, used = walk_until_full(
+            entries, first, last, start, end, lo, hi, span, waited, until, child_offsets, children, coarse,
+            fine, rough, hundredth, stacks, out_entry, out_span, out_start, out_end, used,
+        )  # fmt: skip
+        if first == last:
+            return out_entry[:used], out_span[:used], out_start[:used], out_end[:used]
+        top = entries[first]
+        room = max(used + 2 * (until[top] - top) + 1, 2 * room)
+        out_entry = longer_short(out_entry, room, used)
+        out_span = longer(out_span, room, used)
+        out_start = longer(out_start, room, used)
+        out_end = longer(out_end, room, used)
 
 
 @kernel
@@ -197,3 +261,13 @@ def add_times(span: I64, begins: I64, ends: I64, total: I64) -> None:
     """Add each section's length to its span's total."""
     for i in range(len(span)):
         total[span[i]] += ends[i] - begins[i]
+
+
+@kernel
+def count_whole(code: I32, start: I64, skew: I64, step: int, first: int, last: int, counts: Rows) -> None:
+    """Count spans by service, and those whose received start is a whole number of steps; -1 counts as the last."""
+    for i in range(first, last):
+        c = code[i] if code[i] >= 0 else len(counts) - 1
+        counts[c, 0] += 1
+        if (start[i] - skew[i]) % step == 0:
+            counts[c, 1] += 1
