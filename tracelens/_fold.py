@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from tracelens._kernels import kernel
+from tracelens._kernels import inline, kernel
 
 # What made a span.
 APP, APP_SERVER, APP_CLIENT, PROXY, ATTEMPT = range(5)
@@ -17,6 +17,8 @@ APP, APP_SERVER, APP_CLIENT, PROXY, ATTEMPT = range(5)
 UNKNOWN, INBOUND, OUTBOUND, GATEWAY = range(4)
 # Where time booked to a span was spent.
 LAYER_APP, LAYER_INGRESS, LAYER_EGRESS, LAYER_NETWORK, LAYER_CLIENT = range(5)
+# What children a span has: any, an app that serves, one of another workload, an attempt.
+SOME, SERVED, TO_OTHER, TRIED = 1, 2, 4, 8
 
 Ints = npt.NDArray[np.int64]
 Codes = npt.NDArray[np.int32]
@@ -34,8 +36,8 @@ def nearest_proxy(parent: Ints, role: Small, above: Ints) -> None:
 @kernel
 def fold(
     parent: Ints,
-    child_offsets: Ints,
-    children: Ints,
+    first: int,
+    last: int,
     role: Small,
     hint: Small,
     node: Codes,
@@ -46,21 +48,28 @@ def fold(
     call: Ints,
     layer: Small,
 ) -> None:
-    """Fill direction, call and layer of every span.
+    """Fill direction, call and layer of every span of some traces, which stand at rows `first` to before `last`.
 
-    parent, child_offsets, children: the forest's, whose rows stand in preorder.
+    parent: the forest's, whose rows stand in preorder.
     role: APP… of each span; hint: a direction told by the span alone, else UNKNOWN.
     node: code of the Envoy's node id, -1 without one; workload: code of the workload.
     typed: 1 for a span that states its kind; referenced: 1 for a span that names a parent.
     call: the row of the entry span of the call that each span works for, -1 for none.
     """
-    n = len(parent)
-    nearest = np.empty(n, np.int64)
-    nearest_proxy(parent, role, nearest)
-    for i in range(n):
+    nearest = np.empty(last - first, np.int64)  # the proxy's span above, -1 without one
+    below = np.zeros(last - first, np.int8)  # what children a span has: bits
+    for i in range(first, last):
         p = parent[i]
         call[i] = call[p] if p >= 0 else -1
-        above = nearest[i]
+        above = -1 if p < 0 else p if role[p] == PROXY else nearest[p - first]
+        nearest[i - first] = above
+        if p >= 0:
+            bits = SOME
+            if role[i] == APP_SERVER:
+                bits |= SERVED if workload[i] == workload[p] else SERVED | TO_OTHER
+            elif role[i] == ATTEMPT:
+                bits |= TRIED
+            below[p - first] |= bits
         entry = False
         if role[i] == PROXY:
             d = hint[i]
@@ -80,28 +89,23 @@ def fold(
             entry = workload[p] != workload[i] and role[p] != APP_CLIENT
         if entry:
             call[i] = i
-        layer[i] = _layer(i, role, direction, workload, children, child_offsets[i], child_offsets[i + 1])
+    for i in range(first, last):
+        layer[i] = _layer(role[i], direction[i], below[i - first])
 
 
-@kernel
-def _layer(i: int, role: Small, direction: Small, workload: Codes, children: Ints, first: int, last: int) -> int:
-    """Return the layer that time booked to span i belongs to, by what stands below it."""
-    served_by_app = False
-    to_other = False
-    tried = False
-    for k in range(first, last):
-        c = children[k]
-        served_by_app |= role[c] == APP_SERVER
-        to_other |= role[c] == APP_SERVER and workload[c] != workload[i]
-        tried |= role[c] == ATTEMPT
-    if role[i] == PROXY:
-        if direction[i] == OUTBOUND:
+@inline
+def _layer(role: int, direction: int, below: int) -> int:
+    """Return the layer that a span's own time is spent in, by what stands below it."""
+    layer = LAYER_APP
+    if role == PROXY:
+        if direction == OUTBOUND:
             # Without a span of the attempt, proxy, network and queues cannot be told apart, and the proxy is the least.
-            return LAYER_EGRESS if tried else LAYER_NETWORK
+            layer = LAYER_EGRESS if below & TRIED else LAYER_NETWORK
+        elif below & SERVED or direction == GATEWAY:
+            layer = LAYER_INGRESS
         # Without a span of the app, proxy and app cannot be told apart: it is the workload's time.
-        return LAYER_INGRESS if served_by_app or direction[i] == GATEWAY else LAYER_APP
-    if role[i] == ATTEMPT:
-        return LAYER_APP if direction[i] == INBOUND and first == last else LAYER_NETWORK
-    if role[i] == APP_CLIENT:
-        return LAYER_NETWORK if to_other else LAYER_CLIENT
-    return LAYER_APP
+    elif role == ATTEMPT:
+        layer = LAYER_APP if direction == INBOUND and not below else LAYER_NETWORK
+    elif role == APP_CLIENT:
+        layer = LAYER_NETWORK if below & TO_OTHER else LAYER_CLIENT
+    return layer

@@ -21,11 +21,12 @@ import numpy.typing as npt
 import polars as pl
 
 from tracelens import _direction, _fold, names, semconv
-from tracelens.forest import Forest
+from tracelens.columns import Arranged
+from tracelens.forest import Forest, over_traces
 from tracelens.learned import ECHOES, ROUTES, Evidence, dropping, rare_routes
 from tracelens.names import NOTHING, OTHER, codes, has_flag
 from tracelens.sampling import Sampling, draws, sampling
-from tracelens.spans import CLIENT, CONSUMER, PRODUCER, SERVER, STATUS_ERROR, UNSPECIFIED, attribute, whole
+from tracelens.spans import CLIENT, CONSUMER, PRODUCER, SERVER, STATUS_ERROR, UNSPECIFIED, attribute, owned, whole
 from tracelens.taught import Taught
 
 CALLS = pl.Schema(
@@ -69,6 +70,8 @@ TELLING = frozenset(
     )
     for key in keys
 )
+# Attributes of which it matters only whether a span has them.
+PRESENT = (semconv.ENVOY_REQUEST_ID, semconv.ENVOY_UPSTREAM_ADDRESS, semconv.HTTP_ROUTE, semconv.RPC_SERVICE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,10 +98,10 @@ def calls(forest: Forest, taught: Taught = NOTHING, learned: Evidence | None = N
     by which they are judged; by their own without it.
     Every trace has at least one call: where no span is an entry, the primary root is.
     """
-    facts = _of_their_proxy(forest, _facts(forest.spans, taught))
+    facts = _of_their_proxy(forest, _facts(forest.told, taught))
     told = _proxies(forest, facts)
     own = _direction.evidence(told)
-    _direction.decide(told, learned or own, facts["sidecar"].to_numpy(), forest.spans["kind"])
+    _direction.decide(told, learned or own, facts["sidecar"].to_numpy(), forest.told.column("kind"))
     folded = _fold_spans(forest, facts, told)
     operation, rule = _route_of_app(facts, folded)
     echoes = _app_roots(forest, facts)
@@ -135,38 +138,35 @@ class _Folded:
     layer: npt.NDArray[np.int8]
 
 
-def _facts(spans: pl.DataFrame, taught: Taught) -> pl.DataFrame:
+def _facts(told: Arranged, taught: Taught) -> pl.DataFrame:
     """Return what each span tells by itself, one row a span."""
-    told = [name for name in spans.columns if names.is_wanted(name, TELLING)]
-    inputs = spans.select(
-        "name",
-        "kind",
-        "status_code",
-        "scope_name",
-        "service_name",
-        *told,
-        has_request_id=attribute(spans.columns, semconv.ENVOY_REQUEST_ID).is_not_null(),
-        has_address=attribute(spans.columns, semconv.ENVOY_UPSTREAM_ADDRESS).is_not_null(),
-        chosen=attribute(spans.columns, semconv.HTTP_ROUTE).is_not_null()
-        | attribute(spans.columns, semconv.RPC_SERVICE).is_not_null(),
-    )
-    own = names.per_distinct(inputs, _of_itself(inputs.columns))
-    linked = spans.select(
+    columns = told.columns
+    own = ["name", "kind", "status_code", "scope_name", "service_name"]
+    own += [name for name in columns if names.is_wanted(name, TELLING)]
+    present = [name for key in PRESENT for name in owned(columns, "attr", key) if name not in own]
+    linked = told.select("kind", "parent_span_id").select(
         typed=(pl.col("kind") != UNSPECIFIED).cast(pl.Int8),
         referenced=pl.col("parent_span_id").is_not_null().cast(pl.Int8),
     )
-    return pl.concat([names.workloads(spans), names.operations(spans, taught), own, linked], how="horizontal")
+    parts = [
+        names.workloads(told),
+        names.operations(told, taught),
+        names.of_rows(told, own, _of_itself(columns), present=present),
+        linked,
+    ]
+    return pl.concat(parts, how="horizontal")
 
 
 def _of_itself(columns: Collection[str]) -> dict[str, pl.Expr]:
-    """Return what a span's own attributes tell of it, of columns as `_facts` selects them."""
+    """Return what a span's own attributes tell of it."""
+    has_request_id, has_address, has_route, has_rpc = (attribute(columns, key).is_not_null() for key in PRESENT)
     node = attribute(columns, semconv.ENVOY_NODE_ID)
     cluster = attribute(columns, semconv.ENVOY_CLUSTER)
     kind = pl.col("kind")
     proxy = names.is_proxy(columns)
     said = attribute(columns, semconv.LINKERD_DIRECTION)
     # Envoy's upstream spans have neither node id nor request id, and the name that `upstream_operation` gives them.
-    reaching = node.is_null() & ~pl.col("has_request_id") & (kind == CLIENT) & pl.col("has_address")
+    reaching = node.is_null() & ~has_request_id & (kind == CLIENT) & has_address
     name = pl.col("name")
     attempt = proxy & (name.str.contains("^router .* egress$") | (reaching & name.str.starts_with("async ").not_()))
     role = (
@@ -205,7 +205,7 @@ def _of_itself(columns: Collection[str]) -> dict[str, pl.Expr]:
         | grpc.is_in(GRPC_OK).not_().fill_null(value=False)
     )
     return {
-        "chosen": pl.col("chosen"),
+        "chosen": has_route | has_rpc,
         "role": role.cast(pl.Int8),
         "hint": hint.cast(pl.Int8),
         "node": node,
@@ -239,20 +239,26 @@ def _fold_spans(forest: Forest, facts: pl.DataFrame, told: _direction.Proxies) -
     n = len(facts)
     typed, referenced = (_array(facts[name], np.int8) for name in ("typed", "referenced"))
     folded = _Folded(told.role, np.zeros(n, np.int8), np.full(n, -1, np.int64), np.zeros(n, np.int8))
-    _fold.fold(
-        forest.parent,
-        forest.child_offsets,
-        forest.children,
-        told.role,
-        told.hint,
-        told.node,
-        codes(facts["workload"]),
-        typed,
-        referenced,
-        folded.direction,
-        folded.call,
-        folded.layer,
-    )
+    workload = codes(facts["workload"])
+    offsets = forest.trace_offsets
+
+    def work(first: int, last: int) -> None:
+        _fold.fold(
+            forest.parent,
+            offsets[first],
+            offsets[last],
+            told.role,
+            told.hint,
+            told.node,
+            workload,
+            typed,
+            referenced,
+            folded.direction,
+            folded.call,
+            folded.layer,
+        )
+
+    over_traces(offsets, work)
     without = np.add.reduceat(folded.call >= 0, forest.trace_offsets[:-1]) == 0 if n else np.zeros(0, bool)
     for trace in np.flatnonzero(without):
         rows = slice(forest.trace_offsets[trace], forest.trace_offsets[trace + 1])
@@ -346,7 +352,7 @@ def _table(
             {
                 "span": entry,
                 "trace": trace,
-                "trace_id": forest.spans["trace_id"].gather(entry),
+                "trace_id": forest.told.gather(["trace_id"], entry)["trace_id"],
                 "service": workload.gather(entry),
                 "namespace": of["namespace"],
                 "route": operation.gather(entry),

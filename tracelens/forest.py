@@ -13,19 +13,21 @@ import os
 import secrets
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import TypeVar
+from dataclasses import dataclass, fields
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from tracelens import _link, _windows, names, semconv
+from tracelens import _link, _text, _windows, names, semconv
 from tracelens._duplicates import settle
 from tracelens._link import I8, I32, I64, U64, Bool
+from tracelens.columns import REPEATED, Arranged, Buffers, is_counting, number, over
 from tracelens.errors import SchemaError
 from tracelens.repair import TRACE_MARK, TRACE_MARKS
-from tracelens.spans import CLIENT, CONSUMER, MARK, PRODUCER, SERVER, SPAN_MARKS, attribute, check, empty
+from tracelens.spans import CONSUMER, MARK, PRODUCER, SERVER, SPAN_MARKS, attribute, check, empty, owned
 
 R = TypeVar("R")
 T = TypeVar("T", bound=np.generic)
@@ -50,7 +52,6 @@ class Forest:
     its nearest timed ancestor.
     """
 
-    spans: pl.DataFrame  # what is left after duplicates were dropped; SPANS and attribute columns
     trace_offsets: I64  # [T+1] spans of trace t are rows trace_offsets[t] … trace_offsets[t+1]
     parent: I64  # [n] row of the parent; -1 for roots, orphans and cuts of cycles
     until: I64  # [n] one past the last row of the subtree
@@ -70,6 +71,13 @@ class Forest:
     n_orphans: I32  # [T] spans whose parent is absent, cuts of cycles included
     n_cycles: I32  # [T]
     dropped: dict[str, int]  # spans left out: dup_identical, dup_conflict
+    ids: U64  # [n] span ids, as numbers that sort as bytes do
+    told: Arranged  # `spans`, a column at a time
+
+    @property
+    def spans(self) -> pl.DataFrame:
+        """What is left after duplicates were dropped; SPANS and attribute columns."""
+        return self.told.frame
 
     @property
     def traces(self) -> int:
@@ -88,7 +96,7 @@ class Forest:
         trace = np.zeros(len(TRACE_MARKS), np.int64)
         _windows.count_bits(self.marks, trace)
         span = np.zeros(len(SPAN_MARKS), np.int64)
-        _windows.count_bits(_ints(self.spans["repairs"].fill_null(0), np.int32), span)
+        _windows.count_bits(_ints(self.told.column("repairs").fill_null(0), np.int32), span)
         counts = dict(zip((*SPAN_MARKS, *TRACE_MARKS), (*span.tolist(), *trace.tolist()), strict=True))
         return {name: count for name, count in (counts | self.dropped).items() if count}
 
@@ -101,7 +109,7 @@ def link(spans: pl.DataFrame, *, skew: bool = True) -> Forest:
     Raises SchemaError when a column is missing or an id has a wrong length.
     """
     check(spans)
-    frame, offsets, order, linked, dropped = _linked(spans)
+    told, offsets, order, linked, dropped = _linked(spans)
     n = len(order)
     parent, until, depth = np.empty(n, np.int64), np.empty(n, np.int64), np.empty(n, np.int32)
     position = np.empty(n, np.int64)
@@ -113,11 +121,10 @@ def link(spans: pl.DataFrame, *, skew: bool = True) -> Forest:
     marks = np.where(parent == _link.ORPHAN, np.int32(TRACE_MARK["orphan"]), np.int32(0))
     marks |= np.where(columns.cut, np.int32(TRACE_MARK["cycle"]), np.int32(0))
     marks |= np.where(columns.half > 0, np.int32(TRACE_MARK["shared_split"]), np.int32(0))
-    if n != frame.height or not np.array_equal(order, np.arange(n)):
-        frame = frame.rechunk()[order]  # from one chunk a gather takes a tenth of the time
+    told = told.ordered(order)
 
     shift = np.zeros(n, np.int64)
-    crossing = _crossing(frame, parent) if skew else np.zeros(n, np.int8)
+    crossing = _crossing(told, parent) if skew else np.zeros(n, np.int8)
     lo, hi = np.empty(n, np.int64), np.empty(n, np.int64)
     traces = len(offsets) - 1
     entry, n_roots, n_orphans = np.empty(traces, np.int64), np.zeros(traces, np.int32), np.zeros(traces, np.int32)
@@ -135,7 +142,8 @@ def link(spans: pl.DataFrame, *, skew: bool = True) -> Forest:
     over_traces(offsets, finish)
     n_cycles = _per_trace(columns.cut, offsets)
     return Forest(
-        spans=frame,
+        told=told,
+        ids=span,
         trace_offsets=offsets,
         parent=np.maximum(parent, -1),
         until=until,
@@ -173,21 +181,14 @@ class _Sorted:
 
     def take(self, position: I64) -> _Sorted:
         """Return all columns at `position`; `up` keeps its meaning of positions before."""
-        return _Sorted(
-            self.start[position],
-            self.end[position],
-            self.timed[position],
-            self.span[position],
-            self.half[position],
-            self.up[position],
-            self.aside[position],
-            self.cut[position],
-        )
+        return _Sorted(*_taken(position, *(getattr(self, column.name) for column in fields(self))))
 
 
-def _linked(spans: pl.DataFrame) -> tuple[pl.DataFrame, I64, I64, _Sorted, dict[str, int]]:
+def _linked(spans: pl.DataFrame) -> tuple[Arranged, I64, I64, _Sorted, dict[str, int]]:
     """Return (spans, offsets per trace, row of each position, positions, what was dropped)."""
     spans, start, end, timed = _times(spans)
+    told = Arranged(spans)
+    told.look(*names.texts(spans.columns), most=REPEATED)
     span, parent, referenced = _ids(spans)
     seed = np.uint64(secrets.randbits(64))
     offsets, order = _by_trace(spans, seed)
@@ -200,7 +201,7 @@ def _linked(spans: pl.DataFrame) -> tuple[pl.DataFrame, I64, I64, _Sorted, dict[
     up = np.empty(n, np.int64)
 
     def find(offsets: I64, order: I64) -> int:
-        ids, parents, known, halves = span[order], parent[order], referenced[order], half[order]
+        ids, parents, known, halves = _taken(order, span, parent, referenced, half)
         found = over_traces(
             offsets,
             lambda a, b: _link.find_parents(offsets, a, b, ids, parents, known, halves, service, seed, up, doubled),
@@ -216,31 +217,32 @@ def _linked(spans: pl.DataFrame) -> tuple[pl.DataFrame, I64, I64, _Sorted, dict[
         offsets = np.concatenate([[0], np.cumsum(kept)])[offsets]
         order = order[kept]
         up = np.empty(len(order), np.int64)
-        service = codes(spans["service_name"])[0][order]
+        service = told.codes("service_name")[order]
         find(offsets, order)
 
-    timed = timed[order]
-    kind = _ints(spans["kind"].fill_null(0), np.int8)[order]
-    aside = _bools(spans["follows_from"])[order]
-    aside |= (kind == CONSUMER) & (kind[np.maximum(up, 0)] == PRODUCER) & (up >= 0)
+    kind, follows = _ints(spans["kind"].fill_null(0), np.int8), _bools(spans["follows_from"])
+    start, end, timed, span, half, kind, aside = _taken(order, start, end, timed, span, half, kind, follows)
+    aside = aside | ((kind == CONSUMER) & (kind[np.maximum(up, 0)] == PRODUCER) & (up >= 0))
     cut = np.zeros(len(order), np.bool_)
-    start, end, span = start[order], end[order], span[order]
     over_traces(offsets, lambda a, b: _link.cut_cycles(offsets, a, b, start, span, timed, up, cut))
     if not timed.all():
         over_traces(offsets, lambda a, b: _link.lift_timeless(offsets, a, b, timed, up, aside))
-    return spans, offsets, order, _Sorted(start, end, timed, span, half[order], up, aside, cut), dropped
+    return told, offsets, order, _Sorted(start, end, timed, span, half, up, aside, cut), dropped
+
+
+def _taken(order: I64, *arrays: Any) -> list[Any]:
+    """Return arrays in another order; themselves when it is their own, as a compacted store has it."""
+    if len(order) == len(arrays[0]) and is_counting(order):
+        return list(arrays)
+    return over(len(order), arrays, lambda array: np.take(array, order))
 
 
 def _by_trace(spans: pl.DataFrame, seed: np.uint64) -> tuple[I64, I64]:
     """Return (offsets per trace, rows by trace), traces ascending by id."""
-    trace_id = pl.col("trace_id")
-    if spans.select(((trace_id.bin.size() != 16) | trace_id.is_null()).any()).item():
+    ids = Buffers.of(spans["trace_id"])
+    high, low = np.empty(len(spans), np.uint64), np.empty(len(spans), np.uint64)
+    if any(over_rows(len(spans), partial(_text.read_trace_ids, ids.views, high, low))):
         raise SchemaError("column trace_id holds an id that has not 16 bytes. Decoders refuse such spans.")
-    halves = spans.select(
-        high=trace_id.bin.slice(0, 8).bin.reinterpret(dtype=pl.UInt64, endianness="big"),
-        low=trace_id.bin.slice(8, 8).bin.reinterpret(dtype=pl.UInt64, endianness="big"),
-    )
-    high, low = _ints(halves["high"], np.uint64), _ints(halves["low"], np.uint64)
     number, first = _link.number_traces(high, low, seed)
     place = np.arange(len(first))
     leading = high[first]
@@ -251,18 +253,16 @@ def _by_trace(spans: pl.DataFrame, seed: np.uint64) -> tuple[I64, I64]:
 
 def _ids(spans: pl.DataFrame) -> tuple[U64, U64, Bool]:
     """Return (span ids, parent ids, whether there is one), big-endian so that numbers sort as bytes do."""
+    found = []
     for name in ("span_id", "parent_span_id"):
-        size = pl.col(name).bin.size()
-        if spans.select((size != 8).any() | (pl.col(name).is_null().any() & pl.lit(name == "span_id"))).item():
+        column = Buffers.of(spans[name])
+        ids, known = np.empty(len(spans), np.uint64), np.empty(len(spans), np.bool_)
+        bad = any(over_rows(len(spans), partial(_text.read_ids, column.views, ids, known)))
+        if bad or (name == "span_id" and not known.all()):
             raise SchemaError(f"column {name} holds an id that has not 8 bytes. Decoders refuse or mend such spans.")
-    parent = spans["parent_span_id"]
-    number = pl.all().bin.reinterpret(dtype=pl.UInt64, endianness="big")
-    ids = spans.select("span_id", pl.col("parent_span_id").fill_null(bytes(8))).select(number)
-    return (
-        _ints(ids["span_id"], np.uint64),
-        _ints(ids["parent_span_id"], np.uint64),
-        np.array(parent.is_not_null().to_numpy(), np.bool_),
-    )
+        found.append((ids, known))
+    (own, _), (parent, referenced) = found
+    return own, parent, referenced
 
 
 def _times(spans: pl.DataFrame) -> tuple[pl.DataFrame, I64, I64, Bool]:
@@ -281,7 +281,7 @@ def _times(spans: pl.DataFrame) -> tuple[pl.DataFrame, I64, I64, Bool]:
     return spans, begins, ends, timed
 
 
-def _crossing(spans: pl.DataFrame, parent: I64) -> I8:
+def _crossing(told: Arranged, parent: I64) -> I8:
     """Return 1 for each span whose clock may be another than its parent's.
 
     Two hosts are compared when both are told by the same attribute: different
@@ -290,30 +290,23 @@ def _crossing(spans: pl.DataFrame, parent: I64) -> I8:
     that is one pod or one workload with one proxy among the two, share a clock
     whatever their attributes say.
     """
-    columns = spans.columns
-    above = np.maximum(parent, 0)
-    kind = _ints(spans["kind"].fill_null(0), np.int8)
-    crossing: Bool = (parent >= 0) & (kind[above] == CLIENT) & (kind == SERVER)
-    told = [attribute(columns, (name,), "res") for name in semconv.HOST]
-    hosts = spans.select(
-        level=pl.coalesce(*(pl.when(e.is_not_null()).then(i) for i, e in enumerate(told))).fill_null(-1).cast(pl.Int8),
-        host=pl.coalesce(told),
+    columns = told.columns
+    hosts = [attribute(columns, (name,), "res") for name in semconv.HOST]
+    inputs = [*names.proxy_inputs(columns), *names.workload_inputs(columns)]
+    inputs += owned(columns, "res", (*semconv.HOST, *semconv.K8S_POD))
+    number, some = told.distinct(inputs)
+    found = some.select(
+        level=pl.coalesce(*(pl.when(e.is_not_null()).then(i) for i, e in enumerate(hosts))).fill_null(-1).cast(pl.Int8),
+        host=pl.coalesce(hosts),
         pod=attribute(columns, semconv.K8S_POD, "res"),
         proxy=names.is_proxy(columns),
     )
-    level = _ints(hosts["level"], np.int8)
-    if hosts["host"].null_count() < len(hosts):
-        host = codes(hosts["host"])[0]
-        known = (level >= 0) & (level == level[above]) & (parent >= 0)
-        crossing = np.where(known, host != host[above], crossing)
-    if hosts["pod"].null_count() < len(hosts):
-        pod = codes(hosts["pod"])[0]
-        crossing &= (pod < 0) | (pod != pod[above])
-    proxy = _bools(hosts["proxy"])
-    if proxy.any():
-        workload = names.codes(names.workloads(spans)["workload"])
-        crossing &= (proxy == proxy[above]) | (workload != workload[above])
-    return crossing.astype(np.int8)
+    level, proxy = _ints(found["level"], np.int8), _bools(found["proxy"])
+    host, pod, workload = (codes(text)[0] for text in (found["host"], found["pod"], names.workloads(some)["workload"]))
+    kinds, crossing = _ints(told.column("kind").fill_null(0), np.int8), np.zeros(len(parent), np.int8)
+    each = number, level, host, pod, proxy, workload
+    over_rows(len(parent), lambda a, b: _windows.find_crossings(parent, a, b, kinds, *each, crossing))
+    return crossing
 
 
 def over_traces(offsets: I64, work: Callable[[int, int], R]) -> list[R]:
@@ -332,26 +325,38 @@ def over_traces(offsets: I64, work: Callable[[int, int], R]) -> list[R]:
         return list(pool.map(work, edges[:-1], edges[1:]))
 
 
+def over_rows(rows: int, work: Callable[[int, int], R]) -> list[R]:
+    """Call work(first, last) for equal stretches of rows, as `over_traces` does."""
+    return over_traces(np.arange(rows + 1), work)
+
+
 def codes(text: pl.Series) -> tuple[I32, pl.Series]:
     """Return (a dense code per value, -1 for null; the values by code)."""
-    arrow = text.cast(pl.String).rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
-    encoded = arrow.dictionary_encode()
-    numbers = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-    return np.array(numbers, np.int32), pl.Series(text.name, encoded.dictionary, dtype=pl.String)
+    found = number(text.cast(pl.String))
+    assert found is not None  # it is not given up without a limit
+    assert found.texts is not None  # nor is it cut
+    return found.number, found.texts
 
 
 def _ints(series: pl.Series, dtype: type[T]) -> NDArray[T]:
     """Return a writable, contiguous array: kernels are compiled for one kind only."""
-    return np.array(series.to_numpy(), dtype)
+    return _own(series.to_numpy(), dtype)
+
+
+def _own(values: NDArray[Any], dtype: type[T]) -> NDArray[T]:
+    fits = values.dtype == dtype and values.flags.writeable and values.flags.c_contiguous
+    return values if fits else np.array(values, dtype)
 
 
 def _bools(series: pl.Series) -> Bool:
     """Return a writable array; null is False."""
-    return np.array(series.fill_null(value=False).to_numpy(), np.bool_)
+    return _own(series.fill_null(value=False).to_numpy(), np.bool_)
 
 
 def _per_trace(flags: Bool, offsets: I64) -> I32:
     """Return how many rows of each trace are flagged."""
+    if not flags.any():
+        return np.zeros(len(offsets) - 1, np.int32)
     return np.diff(np.concatenate([[0], np.cumsum(flags)])[offsets]).astype(np.int32)
 
 
@@ -360,14 +365,14 @@ def warm() -> Forest:
 
     Returns the forest it linked, of two spans, for the kernels that need one.
     """
-    two = (
+    two = (  # not in their order: columns are moved
         empty()
         .clear(2)
         .with_columns(
             trace_id=pl.lit(bytes(16)),
-            span_id=pl.Series([bytes(7) + b"\1", bytes(7) + b"\2"]),
-            parent_span_id=pl.Series([None, bytes(7) + b"\1"], dtype=pl.Binary),
-            repairs=pl.Series([0, MARK["no_time"]], dtype=pl.Int32),
+            span_id=pl.Series([bytes(7) + b"\2", bytes(7) + b"\1"]),
+            parent_span_id=pl.Series([bytes(7) + b"\1", None], dtype=pl.Binary),
+            repairs=pl.Series([MARK["no_time"], 0], dtype=pl.Int32),
             kind=pl.lit(SERVER, pl.Int8),
             name=pl.lit(""),
             service_name=pl.lit(""),
@@ -375,4 +380,5 @@ def warm() -> Forest:
     )
     linked = link(two)
     linked.repairs()
+    linked.told.select(*linked.told.columns)
     return linked

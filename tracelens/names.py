@@ -12,16 +12,15 @@ digit and is not a version such as `v1`.
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from tracelens import semconv
-from tracelens._link import number_traces
-from tracelens.spans import TYPES, attribute, column
+from tracelens.columns import Arranged, number
+from tracelens.spans import attribute, column, is_attribute, owned
 from tracelens.taught import METHODS, Taught
 
 NO_ROUTE = "(unrouted)"  # NR: the path and the host are the sender's invention
@@ -41,6 +40,7 @@ RULES = (
     "other",
 )
 NOTHING = Taught()
+URLS = (*semconv.HTTP_URL, *semconv.URL_PATH)  # what follows a path in them names nothing
 
 METHOD = rf"(?:{'|'.join(METHODS)})"
 VERSION = r"/(v[0-9]{1,3}(?:(?:alpha|beta|rc)[0-9]{0,3})?)/"
@@ -134,81 +134,103 @@ def workload(columns: Collection[str]) -> tuple[pl.Expr, pl.Expr]:
     return name, namespace
 
 
+def proxy_inputs(columns: Collection[str]) -> list[str]:
+    """Return the columns that `is_proxy` reads, of those there are."""
+    of_span = owned(columns, "attr", (*semconv.LINKERD_WORKLOAD, *semconv.ENVOY_COMPONENT))
+    return ["service_name", "scope_name", *of_span, *owned(columns, "res", semconv.LINKERD_WORKLOAD)]
+
+
 def workload_inputs(columns: Collection[str]) -> list[str]:
     """Return the columns that `workload` reads, of those there are."""
-    owned = (
-        (
-            "attr",
-            (
-                *semconv.ENVOY_NODE_ID,
-                *semconv.ISTIO_NAMESPACE,
-                *semconv.ISTIO_CANONICAL_SERVICE,
-                *semconv.LINKERD_WORKLOAD,
-                *semconv.HOST_NAME,
-            ),
-        ),
-        (
-            "res",
-            (
-                *semconv.SERVICE_NAMESPACE,
-                *semconv.ISTIO_CANONICAL_SERVICE,
-                *semconv.K8S_WORKLOAD,
-                *semconv.LINKERD_WORKLOAD,
-                *semconv.K8S_POD_NAME,
-                *semconv.HOST_NAME,
-            ),
-        ),
+    of_span = (
+        *semconv.ENVOY_NODE_ID,
+        *semconv.ISTIO_NAMESPACE,
+        *semconv.ISTIO_CANONICAL_SERVICE,
+        *semconv.LINKERD_WORKLOAD,
+        *semconv.HOST_NAME,
     )
-    wanted = {column(owner, key, kind) for owner, keys in owned for key in keys for kind in TYPES}
-    return ["service_name", *sorted(wanted & set(columns))]
+    of_resource = (
+        *semconv.SERVICE_NAMESPACE,
+        *semconv.ISTIO_CANONICAL_SERVICE,
+        *semconv.K8S_WORKLOAD,
+        *semconv.LINKERD_WORKLOAD,
+        *semconv.K8S_POD_NAME,
+        *semconv.HOST_NAME,
+    )
+    return ["service_name", *owned(columns, "attr", of_span), *owned(columns, "res", of_resource)]
 
 
-def workloads(spans: pl.DataFrame) -> pl.DataFrame:
+def workloads(spans: pl.DataFrame | Arranged) -> pl.DataFrame:
     """Return workload and namespace of each span."""
-    inputs = spans.select(workload_inputs(spans.columns))
-    name, namespace = workload(inputs.columns)
-    return per_distinct(inputs, {"workload": name, "namespace": namespace})
+    columns = workload_inputs(spans.columns)
+    name, namespace = workload(columns)
+    return of_rows(_arranged(spans), columns, {"workload": name, "namespace": namespace})
+
+
+def _arranged(spans: pl.DataFrame | Arranged) -> Arranged:
+    return spans if isinstance(spans, Arranged) else Arranged(spans)
 
 
 def per_distinct(inputs: pl.DataFrame, wanted: Mapping[str, pl.Expr]) -> pl.DataFrame:
-    """Return expressions over `inputs` row by row, each worked out once for a distinct row.
+    """Return expressions over `inputs` row by row, each worked out once for a distinct row."""
+    return of_rows(Arranged(inputs), inputs.columns, wanted)
+
+
+def of_rows(
+    told: Arranged,
+    names: Sequence[str],
+    wanted: Mapping[str, pl.Expr],
+    cut: Sequence[str] = (),
+    present: Sequence[str] = (),
+) -> pl.DataFrame:
+    """Return expressions over some columns row by row, each worked out once for rows that are equal in them.
 
     Names repeat: a million spans have some hundred, and text is what costs.
-    Rows are told apart by 128 bits of keyed hash.
+    names, cut, present: see `Arranged.distinct`; of cut text the expressions must not look at the rest.
     """
-    present = [column.name for column in inputs if column.null_count() < len(inputs)]
-    known = inputs.select(present) if present else inputs.select(inputs.columns[:1])
-    high, low = (_keyed(known) for _ in range(2))
-    number, first = number_traces(high, low, np.uint64(secrets.randbits(64)))
-    return inputs[first].select(**wanted)[number]
+    number, some = told.distinct(names, cut, present)
+    return each_row(some.select(**wanted), number)
 
 
-def _keyed(rows: pl.DataFrame) -> npt.NDArray[np.uint64]:
-    """Return a hash of each row under a key that nobody can guess."""
-    return np.array(rows.hash_rows(secrets.randbits(64)).to_numpy(), np.uint64)
+def each_row(some: pl.DataFrame, number: npt.NDArray[np.int32]) -> pl.DataFrame:
+    """Return the row of `some` with each number."""
+    return some.select(pl.all().gather(pl.Series(number, dtype=pl.UInt32)))
+
+
+def texts(columns: Collection[str]) -> tuple[list[str], list[str]]:
+    """Return (columns of text that repeats, columns that are looked at up to the first "?" only)."""
+    cut = owned(columns, "attr", URLS)
+    own = [name for name in ("name", "service_name", "scope_name") if name in columns]
+    kept = set(wanted_columns()) - set(semconv.ENVOY_REQUEST_ID)
+    return own + [name for name in columns if is_attribute(name) and name not in cut and is_wanted(name, kept)], cut
 
 
 def codes(values: pl.Series) -> npt.NDArray[np.int32]:
     """Return a small code per distinct value, -1 for null."""
-    arrow = values.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
-    indices = arrow.dictionary_encode().indices.fill_null(-1)
-    return np.array(indices.to_numpy(zero_copy_only=False), np.int32)
+    found = number(values.cast(pl.String))
+    assert found is not None  # it is not given up without a limit
+    return found.number
 
 
-def operations(spans: pl.DataFrame, taught: Taught = NOTHING) -> pl.DataFrame:
+def operations(spans: pl.DataFrame | Arranged, taught: Taught = NOTHING) -> pl.DataFrame:
     """Return (operation, rule) of each span: what it was asked to do, and which of RULES named it."""
     columns = spans.columns
-    # URLs first, by themselves: many have one path.
-    url, own_path = attribute(columns, semconv.HTTP_URL), attribute(columns, semconv.URL_PATH)
-    asked = spans.select("kind", url=url, path=own_path).select("url", "path")
-    parts = per_distinct(
-        asked, {"path": url_path(pl.coalesce("path", "url")), "host": pl.col("url").str.extract(AUTHORITY)}
+    cut = owned(columns, "attr", URLS)
+    present = owned(columns, "attr", semconv.GRPC_STATUS)
+    read = (
+        *semconv.HTTP_METHOD,
+        *semconv.HTTP_ROUTE,
+        *semconv.RPC_SERVICE,
+        *semconv.RPC_METHOD,
+        *semconv.ENVOY_RESPONSE_FLAGS,
     )
-    told = spans.lazy().select(
+    whole = ["name", *(name for name in owned(columns, "attr", read) if name not in (*cut, *present))]
+    number, some = _arranged(spans).distinct(whole, cut, present)
+    parts = some.select(
         name=pl.col("name"),
         method=attribute(columns, semconv.HTTP_METHOD),
-        path=parts["path"],
-        host=parts["host"],
+        path=path(columns),
+        host=attribute(columns, semconv.HTTP_URL).str.extract(AUTHORITY),
         route=attribute(columns, semconv.HTTP_ROUTE),
         rpc_service=attribute(columns, semconv.RPC_SERVICE),
         rpc_method=attribute(columns, semconv.RPC_METHOD),
@@ -216,7 +238,8 @@ def operations(spans: pl.DataFrame, taught: Taught = NOTHING) -> pl.DataFrame:
         unrouted=has_flag(columns, semconv.UNROUTED),
     )
     operation, rule = _operation(taught)
-    return per_distinct(told.collect(), {"operation": operation, "rule": rule})
+    named = per_distinct(parts, {"operation": operation, "rule": rule})
+    return each_row(named, number)
 
 
 def path(columns: Collection[str]) -> pl.Expr:

@@ -21,7 +21,7 @@ import polars as pl
 from tracelens import semconv
 from tracelens.forest import Forest
 from tracelens.learned import DRAWS, PARTS, rates
-from tracelens.spans import attribute
+from tracelens.spans import attribute, owned
 from tracelens.taught import Taught
 
 TOLD_BY = ("unknown", "tracestate", "configured", "request_id")  # by code
@@ -75,7 +75,7 @@ def sampling(forest: Forest, workload: pl.Series, taught: Taught, learned: pl.Da
 
 
 def _by_tracestate(forest: Forest, weight: npt.NDArray[np.float64], told_by: npt.NDArray[np.int8]) -> None:
-    state = forest.spans["trace_state"]
+    state = forest.told.column("trace_state")
     if state.null_count() == len(state):
         return
     digits = state.str.extract(THRESHOLD).str.pad_end(14, "0")
@@ -88,8 +88,9 @@ def _by_tracestate(forest: Forest, weight: npt.NDArray[np.float64], told_by: npt
 
 def _ids(forest: Forest, begins: pl.Series) -> pl.DataFrame:
     """Return what the request id of each trace's root says: trace, begins, drawn (null unless by chance), forced."""
-    own = attribute(forest.spans.columns, semconv.ENVOY_REQUEST_ID)
-    ids = forest.spans.select("kind", id=own)["id"].gather(forest.entry)
+    columns = forest.told.columns
+    held = forest.told.gather(["kind", *owned(columns, "attr", semconv.ENVOY_REQUEST_ID)], forest.entry)
+    ids = held.select("kind", id=attribute(columns, semconv.ENVOY_REQUEST_ID))["id"]
     told = pl.DataFrame({"begins": begins, "id": ids}).with_row_index("trace")
     if ids.null_count() == len(ids):
         return told.select("trace", "begins", drawn=pl.lit(None, pl.Int64), forced=pl.lit(value=False))

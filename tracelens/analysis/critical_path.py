@@ -15,8 +15,9 @@ import numpy as np
 import polars as pl
 
 from tracelens import forest as forests
-from tracelens._link import I32, I64, U64, Bool
+from tracelens._link import I32, I64, Bool
 from tracelens.analysis import _walk
+from tracelens.columns import over
 from tracelens.forest import Forest, over_traces
 from tracelens.learned import CLOCKS, ticking
 
@@ -77,7 +78,6 @@ def sections(
     if ((begin < 0) | (begin >= len(forest.parent))).any():
         raise IndexError(f"an entry lies beyond the forest's {len(forest.parent)} rows")  # the kernel does not look
     rules = waiting(forest, tolerance=tolerance, asynchronous=asynchronous, clocks=clocks)
-    ids = _span_ids(forest)
     deepest = int(forest.depth.max(initial=0))
     sizes = np.concatenate([[0], np.cumsum(forest.until[begin] - begin)])
 
@@ -90,7 +90,7 @@ def sections(
             forest.end,
             forest.lo,
             forest.hi,
-            ids,
+            forest.ids,
             rules.waited,
             forest.until,
             forest.child_offsets,
@@ -103,7 +103,7 @@ def sections(
         )
 
     parts = over_traces(sizes, work)
-    entry, span, start, end = (np.concatenate(column) for column in zip(*parts, strict=True))
+    entry, span, start, end = over(len(forest.ids), list(zip(*parts, strict=True)), np.concatenate)
     _assert_partition(forest, begin, entry, start, end)
     return Sections(entries=begin, entry_index=entry, span=span, start=start, end=end)
 
@@ -167,9 +167,18 @@ def _late(forest: Forest, least: int) -> Bool:
 
 def ticks(forest: Forest) -> pl.DataFrame:
     """Return the counts of CLOCKS."""
-    received = pl.Series(forest.start - forest.skew)
-    timed = forest.spans.select(service="service_name", whole=received % COARSE_NANO == 0)
-    return timed.lazy().group_by("service").agg(spans=pl.len(), whole=pl.col("whole").sum()).collect().cast(CLOCKS)
+    code = forest.told.codes("service_name")
+    size = int(code.max(initial=-1)) + 2  # the last is for those without a service
+
+    def work(first: int, last: int) -> I64:
+        counts = np.zeros((size, 2), np.int64)
+        _walk.count_whole(code, forest.start, forest.skew, COARSE_NANO, first, last, counts)
+        return counts
+
+    counts = np.sum(forests.over_rows(len(code), work), axis=0)
+    some = np.flatnonzero(counts[:, 0])
+    named = forest.told.named("service_name", some)
+    return pl.DataFrame({"service": named, "spans": counts[some, 0], "whole": counts[some, 1]}, schema=CLOCKS)
 
 
 def _coarse(forest: Forest, clocks: pl.DataFrame) -> Bool:
@@ -177,13 +186,8 @@ def _coarse(forest: Forest, clocks: pl.DataFrame) -> Bool:
     services = ticking(clocks)
     if services.is_empty():
         return np.zeros(len(forest.start), np.bool_)
-    found = forest.spans["service_name"].is_in(services.implode()).fill_null(value=False)
+    found = forest.told.column("service_name").is_in(services.implode()).fill_null(value=False)
     return np.array(found.to_numpy(), np.bool_)
-
-
-def _span_ids(forest: Forest) -> U64:
-    ids = forest.spans["span_id"].bin.reinterpret(dtype=pl.UInt64, endianness="big")
-    return np.array(ids.to_numpy(), np.uint64)
 
 
 def _assert_partition(forest: Forest, entries: I64, entry: I32, start: I64, end: I64) -> None:

@@ -71,7 +71,8 @@ class Analysed:
 
     def about(self, question: Question, table: pl.DataFrame) -> pl.DataFrame:
         """Return the rows of CALLS or REQUESTS that belong to settled traces and that a question is about."""
-        table = select(table, self.calls, self.forest.spans, question.conditions)
+        if question.conditions:  # or no column of the spans is looked at
+            table = select(table, self.calls, self.forest.spans, question.conditions)
         kept = pl.Series(self.settled).gather(table["trace"])
         start = pl.col("start_unix_nano")
         window = pl.lit(value=True)
@@ -103,17 +104,17 @@ def analysed(
     """Link and fold spans. learned: the evidence of more spans than these."""
     forest = forests.link(loaded.spans, skew=skew)
     settled, next_settle = _settled(forest, now_nano) if live else (np.ones(forest.traces, np.bool_), None)
-    spans = forest.spans
+    times = forest.told.select("start_time_unix_nano", "end_time_unix_nano")
     folded = calls(forest, taught, learned)
     info = SourceInfo(
         kind=described.kind,
         format=described.format,
         files=described.files,
-        spans=len(spans),
+        spans=len(times),
         traces=forest.traces,
         complete_traces=int(forest.complete.sum()),
-        start_unix_nano=spans["start_time_unix_nano"].min() if len(spans) else None,  # type: ignore[arg-type]  # Int64
-        end_unix_nano=spans["end_time_unix_nano"].max() if len(spans) else None,  # type: ignore[arg-type]  # Int64
+        start_unix_nano=times["start_time_unix_nano"].min() if len(times) else None,  # type: ignore[arg-type]  # Int64
+        end_unix_nano=times["end_time_unix_nano"].max() if len(times) else None,  # type: ignore[arg-type]  # Int64
         open_traces=int((~settled).sum()),
         repairs=forest.repairs(),
         rejected_spans=loaded.rejected,
@@ -128,7 +129,7 @@ def _settled(forest: Forest, now_nano: int) -> tuple[npt.NDArray[np.bool_], int 
     """Return which traces are settled, and when the next one will be."""
     if forest.traces == 0:
         return np.zeros(0, np.bool_), None
-    received = forest.spans["received_unix_nano"].fill_null(0).to_numpy()
+    received = forest.told.column("received_unix_nano").fill_null(0).to_numpy()
     last = np.maximum.reduceat(received, forest.trace_offsets[:-1])
     settled = last <= now_nano - SETTLE_NANO
     waiting = last[~settled]
