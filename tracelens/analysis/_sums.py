@@ -6,48 +6,220 @@ in `profile.py`.
 
 from __future__ import annotations
 
+from typing import Any, Final, NamedTuple
+
 import numpy as np
+from numpy.typing import NDArray
 
-from tracelens._kernels import kernel
+from tracelens._kernels import inline, kernel
 from tracelens._link import I32, I64, U64, Bool, mix
-from tracelens.analysis._walk import longer
+
+Rows = NDArray[np.int64]  # two dimensions: what belongs together is 64 bytes, which a processor fetches at once
+
+# Columns of a node.
+ABOVE, LABEL, DEPTH, BOOKED, STAMP = range(5)
+# Columns of a cell. LOW and HIGH are two words of one unsigned number.
+KEY, TOTAL, LOW, HIGH, COUNT, MOST, EXEMPLAR, BEGUN = range(8)
+signed: Any = np.int64
+WIDTH: Final = 8
+LEAST: Final = 1024
+WORD: Final = np.uint64(32)
+PART: Final = np.uint64(0xFFFFFFFF)
+ONE: Final = np.uint64(1)
+
+
+class Sums(NamedTuple):
+    """Nodes and cells, and the hash tables that find them: powers of two, at least twice as long.
+
+    A node's key is (node above + routes) * labels + label, where the node above
+    an entry is -1 - route; a cell's is node * groups + group.
+    """
+
+    nodes: Rows
+    cells: Rows
+    node_keys: I64  # by slot
+    node_slots: I32  # node; -1 is free
+    cell_slots: I32  # cell; -1 is free
+
+
+@inline
+def spread(key: int) -> np.uint64:
+    """Hash a key. Labels come from data, but a key is made of small dense codes."""
+    return mix(np.uint64(key), np.uint64(0x2545F4914F6CDD1D))
 
 
 @kernel
-def longer_unsigned(array: U64, room: int, used: int) -> U64:
-    grown = np.empty(room, np.uint64)
-    grown[:used] = array[:used]
-    return grown
+def room_for(nodes: int, cells: int) -> Sums:
+    """Return room for that many: powers of two."""
+    return Sums(
+        np.empty((nodes, WIDTH), np.int64),
+        np.empty((cells, WIDTH), np.int64),
+        np.empty(2 * nodes, np.int64),
+        np.full(2 * nodes, -1, np.int32),
+        np.full(2 * cells, -1, np.int32),
+    )
 
 
 @kernel
-def _spread(a: int, b: int) -> np.uint64:
-    """Hash a pair of integers. Labels come from data, but a key is a pair of small dense codes."""
-    x = np.uint64(a) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(b)
-    return mix(x, np.uint64(0x2545F4914F6CDD1D))
+def power(least: int) -> int:
+    """Return a power of two that is not less, nor than LEAST."""
+    room = LEAST
+    while room < least:
+        room *= 2
+    return room
 
 
 @kernel
-def _doubled(table: I64, first: I64, second: I64, count: int) -> I64:
-    """Return a table of twice the size, for keys (first[i], second[i])."""
-    mask = np.uint64(2 * len(table) - 1)
-    larger = np.full(2 * len(table), -1, np.int64)
-    for i in range(count):
-        slot = _spread(first[i], second[i]) & mask
-        while larger[slot] >= 0:
-            slot = (slot + np.uint64(1)) & mask
-        larger[slot] = i
-    return larger
+def grown(old: Sums, nodes: int, cells: int, more_nodes: int, more_cells: int) -> Sums:
+    """Return the same nodes and cells with room for more."""
+    new = room_for(power(nodes + more_nodes), power(cells + more_cells))
+    new.nodes[:nodes] = old.nodes[:nodes]
+    new.cells[:cells] = old.cells[:cells]
+    mask = np.uint64(len(new.node_slots) - 1)
+    for i in range(len(old.node_slots)):
+        if old.node_slots[i] >= 0:
+            slot = spread(old.node_keys[i]) & mask
+            while new.node_slots[slot] >= 0:
+                slot = (slot + ONE) & mask
+            new.node_slots[slot] = old.node_slots[i]
+            new.node_keys[slot] = old.node_keys[i]
+    mask = np.uint64(len(new.cell_slots) - 1)
+    for i in range(cells):
+        slot = spread(new.cells[i, KEY]) & mask
+        while new.cell_slots[slot] >= 0:
+            slot = (slot + ONE) & mask
+        new.cell_slots[slot] = i
+    return new
 
 
 @kernel
-def _slot(table: I64, first: I64, second: I64, a: int, b: int) -> np.int64:
-    """Return the slot of key (a, b), or the empty one where it belongs."""
-    mask = np.uint64(len(table) - 1)
-    slot = _spread(a, b) & mask
-    while table[slot] >= 0 and (first[table[slot]] != a or second[table[slot]] != b):
-        slot = (slot + np.uint64(1)) & mask
-    return np.int64(slot)
+def sum_until_full(
+    entry: I32,
+    span: I64,
+    begins: I64,
+    ends: I64,
+    entries: I64,
+    parent: I64,
+    label: I32,
+    labels: int,
+    route: I64,
+    routes: int,
+    group: I64,
+    groups: int,
+    trace: I64,
+    limit: int,
+    sums: Sums,
+    of_span: I64,
+    order: I64,
+    climbed: I64,
+    first: int,
+    last: int,
+    at: int,
+    nodes: int,
+    cells: int,
+    stamp: int,
+) -> tuple[int, int, int, int, int]:
+    """Sum entries from `first` on, whose sections begin at `at`.
+
+    of_span: stamp and node of each span that was climbed to, in one word.
+    Returns (entry that was not summed, its sections' begin, nodes, cells, stamp):
+    the end, or where there was no room. A function of its own: an array that is
+    replaced within a loop is counted at each turn, at ten times the cost.
+    """
+    of_node, of_cell = sums.nodes, sums.cells
+    node_keys, node_slots, cell_slots = sums.node_keys, sums.node_slots, sums.cell_slots
+    node_mask, cell_mask = np.uint64(len(node_slots) - 1), np.uint64(len(cell_slots) - 1)
+    n = len(entry)
+    for k in range(first, last):
+        begin = at
+        while at < n and entry[at] == k:
+            at += 1
+        if group[k] < 0:
+            continue
+        stamp += 1
+        top = entries[k]
+        known = 0
+        for j in range(begin - 1, at):  # first the entry itself, then its sections
+            row = top if j < begin else span[j]
+            up = 0
+            while of_span[row] >> 32 != stamp:
+                climbed[up] = row
+                up += 1
+                if row == top:
+                    break
+                row = parent[row]
+            above = of_span[row] & 0xFFFFFFFF if of_span[row] >> 32 == stamp else -1 - route[k]
+            while up > 0:
+                up -= 1
+                row = climbed[up]
+                if above >= 0 and of_node[above, DEPTH] >= limit:
+                    above = of_node[above, ABOVE]
+                key = (above + routes) * labels + label[row]
+                slot = spread(key) & node_mask
+                node = signed(node_slots[slot])
+                while node >= 0 and node_keys[slot] != key:
+                    slot = (slot + ONE) & node_mask
+                    node = signed(node_slots[slot])
+                if node < 0:
+                    if nodes == len(of_node):
+                        return k, begin, nodes, cells, stamp
+                    node = nodes
+                    nodes += 1
+                    node_slots[slot] = node
+                    node_keys[slot] = key
+                    of_node[node, ABOVE] = above
+                    of_node[node, LABEL] = label[row]
+                    of_node[node, DEPTH] = of_node[above, DEPTH] + 1 if above >= 0 else 0
+                    of_node[node, STAMP] = 0
+                if of_node[node, STAMP] != stamp:
+                    of_node[node, STAMP] = stamp
+                    of_node[node, BOOKED] = 0
+                    order[known] = node
+                    known += 1
+                of_span[row] = stamp << 32 | node
+                above = node
+            if j >= begin:
+                of_node[above, BOOKED] += ends[j] - begins[j]
+        if cells + known > len(of_cell):
+            return k, begin, nodes, cells, stamp
+        for j in range(known):
+            node = order[j]
+            key = node * groups + group[k]
+            slot = spread(key) & cell_mask
+            c = signed(cell_slots[slot])
+            while c >= 0 and of_cell[c, KEY] != key:
+                slot = (slot + ONE) & cell_mask
+                c = signed(cell_slots[slot])
+            if c < 0:
+                c = cells
+                cells += 1
+                cell_slots[slot] = c
+                of_cell[c, KEY] = key
+                for field in range(1, WIDTH):
+                    of_cell[c, field] = 0
+                of_cell[c, MOST] = -1
+            time = of_node[node, BOOKED]
+            of_cell[c, TOTAL] += time
+            if time > 0:
+                of_cell[c, COUNT] += 1
+            if time > of_cell[c, MOST] or (time == of_cell[c, MOST] and trace[k] < of_cell[c, EXEMPLAR]):
+                of_cell[c, MOST] = time
+                of_cell[c, EXEMPLAR] = trace[k]
+            if j == 0:
+                of_cell[c, BEGUN] += 1
+            # time² = a²·2^64 + 2ab·2^32 + b² with time = a·2^32 + b.
+            a = np.uint64(time) >> WORD
+            b = np.uint64(time) & PART
+            middle = np.uint64(2) * a * b
+            low = np.uint64(of_cell[c, LOW])
+            high = np.uint64(of_cell[c, HIGH]) + a * a + (middle >> WORD)
+            low += b * b
+            high += np.uint64(low < b * b)
+            low += middle << WORD
+            high += np.uint64(low < middle << WORD)
+            of_cell[c, LOW] = np.int64(low)
+            of_cell[c, HIGH] = np.int64(high)
+    return last, at, nodes, cells, stamp
 
 
 @kernel
@@ -58,157 +230,110 @@ def sum_paths(
     ends: I64,
     entries: I64,
     parent: I64,
-    label: I64,
+    label: I32,
+    labels: int,
     route: I64,
+    routes: int,
     group: I64,
+    groups: int,
     trace: I64,
     deepest: int,
     limit: int,
-) -> tuple[I64, I64, I64, I64, I64, I64, U64, U64, I64, I64, I64, I64]:
-    """Sum sections per (group, call-path node).
+    first: int,
+    last: int,
+) -> tuple[Rows, Rows]:
+    """Sum the sections of entries `first` to before `last` per (group, call-path node).
 
     A node is a path of labels from an entry of one route down. A span more
     than `limit` levels down counts as that deep. Entries of group -1 are left
     out. Every span a walk went through makes its node known, with or without
-    time of its own.
-    Returns per node: parent (or -1 - route), label, depth; per cell: group,
-    node, nanoseconds, their squares' sum in two words (low, high), entries with
-    time, most, trace of the most (the smallest), entries that begin here.
+    time of its own. labels, routes, groups: how many there are.
+    Returns nodes and cells: parent (or -1 - route), label and depth of a node,
+    parents first; key, nanoseconds, their squares' sum in two words, entries
+    with time, most, trace of the most (the smallest), and entries that begin
+    there of a cell.
     """
-    node_parent = np.empty(1024, np.int64)
-    node_label = np.empty(1024, np.int64)
-    node_depth = np.empty(1024, np.int64)
-    node_table = np.full(2048, -1, np.int64)
-    nodes = 0
-    cell_group = np.empty(1024, np.int64)
-    cell_node = np.empty(1024, np.int64)
-    cell_table = np.full(2048, -1, np.int64)
-    total = np.zeros(1024, np.int64)
-    low = np.zeros(1024, np.uint64)
-    high = np.zeros(1024, np.uint64)
-    count = np.zeros(1024, np.int64)
-    most = np.full(1024, -1, np.int64)
-    exemplar = np.zeros(1024, np.int64)
-    begun = np.zeros(1024, np.int64)
-    cells = 0
-    of_span = np.empty(len(parent), np.int64)
-    seen = np.full(len(parent), -1, np.int64)  # the entry `of_span` was written for
-    booked = np.zeros(1024, np.int64)  # per node, of the current entry
-    touched = np.full(1024, -1, np.int64)
-    order = np.empty(1024, np.int64)
+    sums = room_for(LEAST, LEAST)
+    of_span = np.zeros(len(parent), np.int64)
+    order = np.empty(LEAST, np.int64)
     climbed = np.empty(deepest + 2, np.int64)
+    at = signed(np.searchsorted(entry, np.int32(first)))
+    nodes, cells, stamp = 0, 0, 0
+    while True:
+        first, at, nodes, cells, stamp = sum_until_full(
+            entry, span, begins, ends, entries, parent, label, labels, route, routes, group, groups, trace, limit,
+            sums, of_span, order, climbed, first, last, at, nodes, cells, stamp,
+        )  # fmt: skip
+        if first == last:
+            return sums.nodes[:nodes].copy(), sums.cells[:cells].copy()
+        sums = grown(sums, nodes, cells, len(sums.nodes), len(sums.cells))
+        order = np.empty(len(sums.nodes), np.int64)
 
-    i = 0
-    for k in range(len(entries)):
-        begin = i
-        while i < len(entry) and entry[i] == k:
-            i += 1
-        if group[k] < 0:
+
+@kernel
+def add_nodes(sums: Sums, part: Rows, labels: int, routes: int, place: I64, nodes: int) -> int:
+    """Enter a part's nodes; place: receives the node each is. Returns how many nodes there are then."""
+    mask = np.uint64(len(sums.node_slots) - 1)
+    for i in range(len(part)):
+        above = part[i, ABOVE]
+        if above >= 0:
+            above = place[above]
+        key = (above + routes) * labels + part[i, LABEL]
+        slot = spread(key) & mask
+        while sums.node_slots[slot] >= 0 and sums.node_keys[slot] != key:
+            slot = (slot + ONE) & mask
+        if sums.node_slots[slot] < 0:
+            sums.node_slots[slot] = nodes
+            sums.node_keys[slot] = key
+            sums.nodes[nodes, ABOVE] = above
+            sums.nodes[nodes, LABEL] = part[i, LABEL]
+            sums.nodes[nodes, DEPTH] = part[i, DEPTH]
+            nodes += 1
+        place[i] = sums.node_slots[slot]
+    return nodes
+
+
+@kernel
+def add_cells(sums: Sums, part: Rows, groups: int, place: I64, cells: int) -> int:
+    """Add a part's cells to those of the nodes in `place`. Returns how many cells there are then."""
+    mask = np.uint64(len(sums.cell_slots) - 1)
+    for i in range(len(part)):
+        key = place[part[i, KEY] // groups] * groups + part[i, KEY] % groups
+        slot = spread(key) & mask
+        while sums.cell_slots[slot] >= 0 and sums.cells[sums.cell_slots[slot], KEY] != key:
+            slot = (slot + ONE) & mask
+        c = np.int64(sums.cell_slots[slot])
+        if c < 0:
+            sums.cell_slots[slot] = cells
+            sums.cells[cells] = part[i]
+            sums.cells[cells, KEY] = key
+            cells += 1
             continue
-        top = entries[k]
-        known = 0
-        for j in range(begin - 1, i):  # first the entry itself, then its sections
-            row = top if j < begin else span[j]
-            up = 0
-            while seen[row] != k:
-                climbed[up] = row
-                up += 1
-                if row == top:
-                    break
-                row = parent[row]
-            above = of_span[row] if seen[row] == k else -1 - route[k]
-            while up > 0:
-                up -= 1
-                row = climbed[up]
-                if above >= 0 and node_depth[above] >= limit:
-                    above = node_parent[above]
-                if 2 * nodes >= len(node_table):
-                    node_table = _doubled(node_table, node_parent, node_label, nodes)
-                slot = _slot(node_table, node_parent, node_label, above, label[row])
-                if node_table[slot] < 0:
-                    if nodes == len(node_parent):
-                        node_parent = longer(node_parent, 2 * nodes, nodes)
-                        node_label = longer(node_label, 2 * nodes, nodes)
-                        node_depth = longer(node_depth, 2 * nodes, nodes)
-                        booked = longer(booked, 2 * nodes, nodes)
-                        order = longer(order, 2 * nodes, nodes)
-                        touched = longer(touched, 2 * nodes, nodes)
-                        touched[nodes:] = -1
-                    node_parent[nodes] = above
-                    node_label[nodes] = label[row]
-                    node_depth[nodes] = node_depth[above] + 1 if above >= 0 else 0
-                    node_table[slot] = nodes
-                    nodes += 1
-                above = node_table[slot]
-                of_span[row] = above
-                seen[row] = k
-                if touched[above] != k:
-                    touched[above] = k
-                    booked[above] = 0
-                    order[known] = above
-                    known += 1
-            if j >= begin:
-                booked[of_span[row]] += ends[j] - begins[j]
-        for j in range(known):
-            node = order[j]
-            if 2 * cells >= len(cell_table):
-                cell_table = _doubled(cell_table, cell_group, cell_node, cells)
-            slot = _slot(cell_table, cell_group, cell_node, group[k], node)
-            if cell_table[slot] < 0:
-                if cells == len(cell_group):
-                    cell_group = longer(cell_group, 2 * cells, cells)
-                    cell_node = longer(cell_node, 2 * cells, cells)
-                    total = longer(total, 2 * cells, cells)
-                    low = longer_unsigned(low, 2 * cells, cells)
-                    high = longer_unsigned(high, 2 * cells, cells)
-                    count = longer(count, 2 * cells, cells)
-                    most = longer(most, 2 * cells, cells)
-                    exemplar = longer(exemplar, 2 * cells, cells)
-                    begun = longer(begun, 2 * cells, cells)
-                cell_group[cells] = group[k]
-                cell_node[cells] = node
-                total[cells] = 0
-                low[cells] = 0
-                high[cells] = 0
-                count[cells] = 0
-                most[cells] = -1
-                exemplar[cells] = 0
-                begun[cells] = 0
-                cell_table[slot] = cells
-                cells += 1
-            c = cell_table[slot]
-            time = booked[node]
-            total[c] += time
-            if time > 0:
-                count[c] += 1
-            if time > most[c] or (time == most[c] and trace[k] < exemplar[c]):
-                most[c] = time
-                exemplar[c] = trace[k]
-            if j == 0:
-                begun[c] += 1
-            # time² = a²·2^64 + 2ab·2^32 + b² with time = a·2^32 + b.
-            a = np.uint64(time) >> np.uint64(32)
-            b = np.uint64(time) & np.uint64(0xFFFFFFFF)
-            middle = np.uint64(2) * a * b
-            for part in (b * b, middle << np.uint64(32)):
-                low[c] += part
-                if low[c] < part:
-                    high[c] += np.uint64(1)
-            high[c] += a * a + (middle >> np.uint64(32))
-    return (
-        node_parent[:nodes].copy(),
-        node_label[:nodes].copy(),
-        node_depth[:nodes].copy(),
-        cell_group[:cells].copy(),
-        cell_node[:cells].copy(),
-        total[:cells].copy(),
-        low[:cells].copy(),
-        high[:cells].copy(),
-        count[:cells].copy(),
-        most[:cells].copy(),
-        exemplar[:cells].copy(),
-        begun[:cells].copy(),
-    )
+        low = np.uint64(sums.cells[c, LOW]) + np.uint64(part[i, LOW])
+        carry = np.int64(low < np.uint64(part[i, LOW]))
+        sums.cells[c, LOW] = np.int64(low)
+        sums.cells[c, HIGH] += part[i, HIGH] + carry
+        for field in (TOTAL, COUNT, BEGUN):
+            sums.cells[c, field] += part[i, field]
+        most, other = sums.cells[c, MOST], part[i, MOST]
+        if other > most or (other == most and part[i, EXEMPLAR] < sums.cells[c, EXEMPLAR]):
+            sums.cells[c, MOST] = other
+            sums.cells[c, EXEMPLAR] = part[i, EXEMPLAR]
+    return cells
+
+
+@kernel
+def add_parts(
+    nodes: Rows, cells: Rows, more_nodes: Rows, more_cells: Rows, labels: int, routes: int, groups: int
+) -> tuple[Rows, Rows]:
+    """Return the nodes and cells of two stretches of entries, in the order in which one run over both makes them."""
+    sums = room_for(power(len(nodes) + len(more_nodes)), power(len(cells) + len(more_cells)))
+    place = np.empty(max(len(nodes), len(more_nodes)), np.int64)
+    n = add_nodes(sums, nodes, labels, routes, place, 0)
+    c = add_cells(sums, cells, groups, place, 0)
+    n = add_nodes(sums, more_nodes, labels, routes, place, n)
+    c = add_cells(sums, more_cells, groups, place, c)
+    return sums.nodes[:n].copy(), sums.cells[:c].copy()
 
 
 @kernel

@@ -20,11 +20,13 @@ import polars as pl
 import pyarrow as pa
 
 from tracelens import histogram
-from tracelens._link import I64, U64
+from tracelens._link import I64
+from tracelens._text import add_digit
 from tracelens.analysis import _sums, critical_path
 from tracelens.analysis.bands import EVERYTHING, Band, cuts_of, groups_by_rank, groups_of_buckets
 from tracelens.analysis.critical_path import Sections
-from tracelens.forest import Forest, codes
+from tracelens.columns import equal, over
+from tracelens.forest import Forest, codes, over_traces
 
 PROFILE = pl.Schema(
     {
@@ -225,6 +227,8 @@ def warm() -> None:
     name = forest.spans["service_name"]
     sums = accumulate(forest, found, entries=forest.entry, route=None, service=name, operation=name, layer=name)
     grouped(cut(sums), ["service"])
+    none = np.empty((0, _sums.WIDTH), np.int64)
+    _sums.add_parts(none, none, none, none, 1, 1, 1)  # of threads, which two spans do not need
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,75 +252,86 @@ def _sum(
     group: I64,
     labels: tuple[pl.Series, pl.Series, pl.Series],
 ) -> _Sums:
-    coded = [codes(series.fill_null("")) for series in labels]
-    sizes = [len(values) for _, values in coded]
-    label = (coded[0][0].astype(np.int64) * sizes[1] + coded[1][0]) * sizes[2] + coded[2][0]
+    n = len(forest.parent)
+    coded = over(n, labels, lambda series: codes(series.fill_null("")))
+    key = np.zeros(n, np.int64)
+    for digit, names in coded:
+        add_digit(key, digit, len(names))
+    label, first = equal(key)
     begin = np.array(entries, np.int64)
     trace = forest.trace_of(begin)
-    summed = _sums.sum_paths(
-        sections.entry_index,
-        sections.span,
-        sections.start,
-        sections.end,
-        begin,
-        forest.parent,
-        label,
-        route,
-        group,
-        trace,
-        int(forest.depth.max(initial=0)),
-        MAX_LEVELS - 1,
-    )
-    parent, coded_label, depth, group_of, node_of, total, low, high, count, most, exemplar, begun = summed
-    first_rows = pl.Series(forest.trace_offsets[:-1][exemplar], dtype=pl.Int64)
+    groups = int(group.max(initial=0)) + 1
+    deepest = int(forest.depth.max(initial=0))
+
+    def work(first_entry: int, last_entry: int) -> tuple[I64, I64]:
+        return _sums.sum_paths(
+            sections.entry_index,
+            sections.span,
+            sections.start,
+            sections.end,
+            begin,
+            forest.parent,
+            label,
+            len(first),
+            route,
+            len(routes),
+            group,
+            groups,
+            trace,
+            deepest,
+            MAX_LEVELS - 1,
+            first_entry,
+            last_entry,
+        )
+
+    parts = over_traces(np.concatenate([[0], np.cumsum(forest.until[begin] - begin)]), work)
+    nodes, cells = parts[0]
+    for more in parts[1:]:
+        nodes, cells = _sums.add_parts(nodes, cells, *more, len(first), len(routes), groups)
+    named = [values.gather(number[first]) for number, values in coded]
+    first_rows = forest.trace_offsets[:-1][cells[:, _sums.EXEMPLAR]]
     return _Sums(
-        _nodes(parent, coded_label, depth, routes, [values for _, values in coded], sizes),
+        _nodes(nodes, routes, named),
         pl.DataFrame(
             {
-                "group": group_of,
-                "index": node_of.astype(np.uint32),
-                "exclusive_nano": total,
-                "squares_nano2": _decimal(low, high),
-                "traces": count,
-                "max_nano": most,
-                "exemplar_trace_id": forest.spans["trace_id"].gather(first_rows),
-                "entries": begun,
+                "group": cells[:, _sums.KEY] % groups,
+                "index": (cells[:, _sums.KEY] // groups).astype(np.uint32),
+                "exclusive_nano": cells[:, _sums.TOTAL],
+                "squares_nano2": _decimal(cells[:, _sums.LOW], cells[:, _sums.HIGH]),
+                "traces": cells[:, _sums.COUNT],
+                "max_nano": cells[:, _sums.MOST],
+                "exemplar_trace_id": forest.told.gather(["trace_id"], first_rows)["trace_id"],
+                "entries": cells[:, _sums.BEGUN],
             }
         ),
     )
 
 
-def _nodes(
-    parent: I64, label: I64, depth: I64, routes: pl.Series, values: Sequence[pl.Series], sizes: Sequence[int]
-) -> pl.DataFrame:
-    """Return the nodes by index: their names, their paths, and a key that is the same in every run."""
-    distinct, which = np.unique(label, return_inverse=True)
-    parts = (distinct // (sizes[1] * sizes[2]), distinct // sizes[2] % sizes[1], distinct % sizes[2])
-    names = pl.DataFrame(
-        {
-            name: series.gather(pl.Series(part, dtype=pl.Int64))
-            for name, series, part in zip(NODE, values, parts, strict=True)
-        },
-        schema=dict.fromkeys(NODE, pl.String),
-    )
+def _nodes(nodes: I64, routes: pl.Series, named: Sequence[pl.Series]) -> pl.DataFrame:
+    """Return the nodes by index: their names, their paths, and a key that is the same in every run.
+
+    named: service, operation and layer by label.
+    """
+    parent, label, depth = (nodes[:, k].copy() for k in (_sums.ABOVE, _sums.LABEL, _sums.DEPTH))
+    names = pl.DataFrame(dict(zip(NODE, named, strict=True)), schema=dict.fromkeys(NODE, pl.String))
     hashed = [
         int.from_bytes(hashlib.blake2b("\0".join(row).encode(), digest_size=8).digest(), "little")
         for row in names.iter_rows()
     ]
     key = np.zeros(len(parent), np.uint64)
-    _sums.key_nodes(parent, np.array(hashed, np.uint64)[which], key)
+    _sums.key_nodes(parent, np.array(hashed, np.uint64)[label], key)
     offsets, steps = _sums.spell_paths(parent, depth)
     spelled = (
         names.select(pl.concat_str("service", pl.lit(" "), "operation"))
         .to_series()
-        .gather(pl.Series(which[steps], dtype=pl.Int64))
+        .gather(pl.Series(label[steps], dtype=pl.Int64))
     )
     paths = pa.LargeListArray.from_arrays(pa.array(offsets), spelled.to_arrow(compat_level=pl.CompatLevel.oldest()))
     top = steps[offsets[:-1]]
     above = np.maximum(parent, 0)
     node = pl.Series(key.view(np.int64), dtype=pl.Int64)
     at_top = pl.Series(parent < 0, dtype=pl.Boolean)
-    return names[which].with_columns(
+    return names[label].with_columns(
         index=pl.int_range(len(parent), dtype=pl.UInt32, eager=True),
         route=routes.gather(pl.Series(-1 - parent[top], dtype=pl.Int64)),
         node=node,
@@ -373,7 +388,7 @@ def _route_codes(route: pl.Series | None, n: int) -> tuple[I64, pl.Series]:
     return number.astype(np.int64), pl.concat([labels, pl.Series(labels.name, [None], dtype=pl.String)])
 
 
-def _decimal(low: U64, high: U64) -> pl.Series:
+def _decimal(low: I64, high: I64) -> pl.Series:
     """Return integers of two words as an exact column."""
     words = np.stack([low, high], axis=1)
     array = pa.Array.from_buffers(pa.decimal128(38, 0), len(low), [None, pa.py_buffer(words.tobytes())])
