@@ -24,8 +24,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
+import numpy as np
 import orjson
 import polars as pl
 
@@ -35,10 +36,11 @@ from tracelens.packed import DAMAGED, GZIP, LOOK, ZSTD, plain
 from tracelens.spans import concat
 from tracelens.wire import jaeger, otlp, otlp_json, zipkin
 from tracelens.wire._scan import validate
+from tracelens.wire._views import PADDING
 from tracelens.wire.decoded import Decoded
 
 FORMATS = ("otlp-json", "otlp-proto", "jaeger-json", "zipkin-json", "parquet")
-DECODERS: dict[str, Callable[[Sequence[bytes]], Decoded]] = {
+DECODERS: dict[str, Callable[[Sequence[Any]], Decoded]] = {
     "otlp-json": otlp_json.decode,
     "otlp-proto": otlp.decode,
     "jaeger-json": jaeger.decode,
@@ -70,7 +72,7 @@ class Batch:
 class _Record:
     number: int  # from 1
     offset: int  # of its first byte in the uncompressed file
-    body: bytes
+    body: bytes | memoryview  # where it stands in a block of many
 
 
 _Outcome = tuple[pl.DataFrame, dict[str, int], list[str]]  # spans, rejected, losses
@@ -165,7 +167,7 @@ def _begins_message(head: bytes, at: int, length: int) -> bool:
     return behind > 0 and behind - at + inner <= length
 
 
-def _varint(data: bytes, at: int) -> tuple[int, int]:
+def _varint(data: bytes | memoryview, at: int) -> tuple[int, int]:
     """Return (value, offset behind it); offset 0 when there is no whole varint."""
     value = shift = 0
     while at < len(data) and shift < 35:
@@ -272,6 +274,9 @@ def _chunks(records: Iterator[_Record], losses: list[str], name: str, *, strict:
     size = 0
     try:
         for record in records:
+            if pending and _block(record) is not _block(pending[-1]):  # those of one block are decoded where they are
+                yield pending
+                pending, size = [], 0
             pending.append(record)
             size += len(record.body)
             if size >= BATCH_BYTES:
@@ -283,6 +288,11 @@ def _chunks(records: Iterator[_Record], losses: list[str], name: str, *, strict:
         losses.append(f"{name}: {_cut(error)}")
     if pending:
         yield pending
+
+
+def _block(record: _Record) -> object:
+    """Return the block that a record stands in; None when its bytes are its own."""
+    return record.body.obj if isinstance(record.body, memoryview) else None
 
 
 def _cut(error: Exception) -> str:
@@ -349,26 +359,50 @@ def _all(stream: BinaryIO) -> bytes:
 
 
 def _after_length(stream: BinaryIO, how: str) -> Iterator[_Record]:
-    """Yield messages that stand behind their length."""
-    offset = number = 0
-    while prefix := stream.read(1 if how == "varint" else 4):
+    """Yield messages that stand behind their length, where they were read: in blocks that hold many."""
+    block = np.empty(BATCH_BYTES + PADDING, np.uint8).data
+    filled = at = number = 0
+    offset = 0  # in the file, of what stands at `at`
+    ended = False
+    while True:
+        length, width = _length(block[at : min(filled, at + 5)], how, ended=ended)
+        if width and length > MAX_RECORD:
+            raise DecodeError(f"record {number + 1}, byte {offset}: a length of {length:,} bytes. Is the file cut?")
+        whole = width > 0 and at + width + length <= filled
+        if not whole and ended and at == filled:
+            return
+        if not whole and not ended:
+            needed = (width or 5) + length
+            if at + needed > len(block) - PADDING:
+                larger = np.empty(max(BATCH_BYTES, needed) + PADDING, np.uint8).data
+                larger[: filled - at] = block[at:filled]
+                block, filled, at = larger, filled - at, 0
+            more = cast("io.BufferedReader", stream).readinto1(block[filled : len(block) - PADDING])
+            filled += more
+            ended = not more
+            continue
         number += 1
-        if how == "varint":
-            while prefix[-1] >= 0x80 and len(prefix) < 5 and (more := stream.read(1)):
-                prefix += more
-            length, _ = _varint(prefix, 0)
-        else:
-            length = int.from_bytes(prefix, "big")
-        if length > MAX_RECORD:
-            raise DecodeError(f"record {number}, byte {offset}: a length of {length:,} bytes. Is the file cut?")
-        offset += len(prefix)
-        body = stream.read(length)
-        if len(body) < length or (how == "fixed" and len(prefix) < 4):
+        offset += width
+        at += width
+        if not whole or (how == "fixed" and width < 4):
             raise DecodeError(
-                f"record {number}, byte {offset}: {len(body):,} of {length:,} bytes. The file is cut off."
+                f"record {number}, byte {offset}: {filled - at:,} of {length:,} bytes. The file is cut off."
             )
-        yield _Record(number, offset, body)
+        yield _Record(number, offset, block[at : at + length].toreadonly())
         offset += length
+        at += length
+
+
+def _length(head: memoryview, how: str, *, ended: bool) -> tuple[int, int]:
+    """Return (length, bytes it takes) of the message that follows; nothing where there are too few bytes.
+
+    ended: no more will come, so that these are all.
+    """
+    if how == "fixed":
+        width = min(len(head), 4)
+        return (int.from_bytes(head[:width], "big"), width) if width == 4 or ended else (0, 0)
+    length, width = _varint(head, 0)
+    return (length, width) if width or (len(head) < 5 and not ended) else (0, len(head))
 
 
 def _is_lines(head: bytes) -> bool:

@@ -20,7 +20,7 @@ DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError)
 
 def plain(raw: BinaryIO) -> BinaryIO:
     """Return a stream of a file's bytes, its compression undone; `peek` shows LOOK of them, where there are so many."""
-    buffered = io.BufferedReader(_Filled(raw.read), LOOK)
+    buffered = io.BufferedReader(_Filled(cast("Any", raw).readinto), LOOK)
     head = buffered.peek(4)[:4]
     if head.startswith(GZIP):
         unpack = cast("Any", gzip.GzipFile(fileobj=buffered)).read1  # read would lose what came before damage
@@ -28,7 +28,18 @@ def plain(raw: BinaryIO) -> BinaryIO:
         unpack = _Zstd(buffered).read
     else:
         return buffered
-    return io.BufferedReader(_Filled(unpack), LOOK)
+    return io.BufferedReader(_Filled(_into(unpack)), LOOK)
+
+
+def _into(read: Callable[[int], bytes]) -> Callable[[memoryview], int]:
+    """Return a function that reads into memory, from one that returns bytes."""
+
+    def readinto(view: memoryview) -> int:
+        part = read(len(view))
+        view[: len(part)] = part
+        return len(part)
+
+    return readinto
 
 
 class _Filled(io.RawIOBase):
@@ -37,7 +48,7 @@ class _Filled(io.RawIOBase):
     What came before damage is given, and the damage is raised by the next read.
     """
 
-    def __init__(self, read: Callable[[int], bytes]) -> None:
+    def __init__(self, read: Callable[[memoryview], int]) -> None:
         self._read = read
         self._damage: Exception | None = None
 
@@ -50,9 +61,8 @@ class _Filled(io.RawIOBase):
         filled = 0
         view = memoryview(buffer)
         try:
-            while filled < len(view) and (part := self._read(len(view) - filled)):
-                view[filled : filled + len(part)] = part
-                filled += len(part)
+            while filled < len(view) and (some := self._read(view[filled:])):
+                filled += some
         except DAMAGED as error:
             if not filled:
                 raise

@@ -13,6 +13,7 @@ import polars as pl
 
 from tests.bench import decode
 from tests.builders import synthetic
+from tracelens import dumps
 from tracelens.analysis.routes import routes
 from tracelens.calls import calls
 from tracelens.forest import link
@@ -40,7 +41,7 @@ def write_dump(path: Path, spans: int) -> int:
 
 
 def measure(spans: int) -> dict[str, float]:
-    """Return spans/s of folding, of routes, and from OTLP protobuf on disk to routes and to a profile."""
+    """Return spans/s of folding, of routes, and from OTLP protobuf on disk to frames, routes and a profile."""
     frame = synthetic(spans)
     forest = link(frame)
     folded = calls(forest)
@@ -57,6 +58,9 @@ def measure(spans: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         dump = Path(folder) / "dump.otlp"
         written = write_dump(dump, spans)
+        figures["baseline: dump (OTLP protobuf) to frames, spans/s"] = rate(
+            written, lambda: [batch.spans.height for batch in dumps.read(dump)]
+        )
         figures["dump (OTLP protobuf) to routes, spans/s"] = rate(
             written, lambda: Lens.open(str(dump)).routes(Question())
         )

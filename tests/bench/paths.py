@@ -1,41 +1,124 @@
-"""Linking, walking and summing: spans a second on one thread of ours, each beside a baseline.
+"""Linking, walking and summing: spans a second, each beside a baseline.
 
 One thread of ours: ranges of traces are not fanned out; polars still uses its
-own pool for the columns.
+own pool for the columns. All threads: from a frame, or from Parquet, to a
+profile, beside processes that share nothing, each with one thread, its own
+polars' included, and its own part of the spans.
 """
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import statistics
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Barrier
 
 import numpy as np
 import polars as pl
 
 from tests.builders import synthetic
 from tests.plain_walk import PlainWalk
+from tracelens import columns
 from tracelens import forest as forests
 from tracelens.analysis.critical_path import sections
 from tracelens.analysis.profile import profile
 from tracelens.forest import link
 
 RUNS = 5
+FEW = 3  # runs of what takes long
 BANDS = ((0.0, 50.0), (50.0, 90.0), (90.0, 99.0), (99.0, 100.0))
 PLAIN_SPANS = 20_000  # plain Python takes a second for a million, and only its rate is wanted
 
 
 def measure(spans: int) -> dict[str, float]:
     """Return medians of RUNS, in spans a second unless named otherwise."""
-    threads = forests.THREADS_FROM
-    forests.THREADS_FROM = 2 * spans
-    try:
+    with one_thread():
         figures = _measure(spans)
-    finally:
-        forests.THREADS_FROM = threads
     ordered = synthetic(spans)
-    figures["link, all threads"] = rate(spans, lambda: link(ordered))
+    n = len(ordered)
+    figures["link, all threads"] = rate(n, lambda: link(ordered))
+    figures["link, walk and profile, all threads"] = together = rate(n, lambda: profiled(ordered))
+    with one_thread():
+        figures["baseline: link, walk and profile, 1 thread"] = rate(n, lambda: profiled(ordered))
+    figures["baseline: link, walk and profile, a process a core"] = apart = processes(n)
+    figures["threads / processes"] = together / apart
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "spans.parquet")
+        ordered.write_parquet(file)
+        figures["the same from Parquet, all threads"] = rate(n, lambda: profiled(pl.read_parquet(file)))
+        figures["baseline: Parquet read only"] = rate(n, lambda: pl.read_parquet(file))
+    for times in (0.1, 1, 10):
+        some = synthetic(max(int(spans * times), 20))
+        figures[f"link, walk and profile of {len(some):,} spans, ns of CPU a span"] = cost(some)
     return figures
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Keep all work of ours on the caller's thread."""
+    before = forests.THREADS_FROM, columns.THREADS_FROM
+    forests.THREADS_FROM = columns.THREADS_FROM = 1 << 62
+    try:
+        yield
+    finally:
+        forests.THREADS_FROM, columns.THREADS_FROM = before
+
+
+def profiled(spans: pl.DataFrame) -> pl.DataFrame:
+    """Everything from spans to the profile of whole traces."""
+    forest = link(spans)
+    names = forest.spans.select(service="service_name", operation="name", layer=pl.lit("app")).to_dict()
+    return profile(forest, sections(forest), entries=forest.entry, route=None, bands=BANDS, **names)
+
+
+def cost(spans: pl.DataFrame) -> float:
+    """Return the nanoseconds of CPU time of all threads that a span costs, the median of a few runs."""
+    profiled(spans)
+    took = []
+    for _ in range(FEW):
+        begin = time.process_time_ns()
+        profiled(spans)
+        took.append(time.process_time_ns() - begin)
+    return statistics.median(took) / len(spans)
+
+
+def processes(spans: int) -> float:
+    """Return spans a second of processes side by side, one a core."""
+    count = os.cpu_count() or 1
+    context = multiprocessing.get_context("spawn")
+    polars_threads = os.environ.get("POLARS_MAX_THREADS")
+    os.environ["POLARS_MAX_THREADS"] = "1"
+    try:
+        with context.Manager() as manager:
+            barrier = manager.Barrier(count)
+            with ProcessPoolExecutor(count, context) as pool:
+                rates = pool.map(_alone, [max(spans // count, 20)] * count, range(count), [barrier] * count)
+                return sum(rates)
+    finally:
+        if polars_threads is None:
+            del os.environ["POLARS_MAX_THREADS"]
+        else:
+            os.environ["POLARS_MAX_THREADS"] = polars_threads
+
+
+def _alone(spans: int, seed: int, barrier: Barrier) -> float:
+    """Return spans a second of one process, each run begun with the others'."""
+    part = synthetic(spans, seed=seed)
+    took = []
+    with one_thread():
+        profiled(part)
+        for _ in range(RUNS):
+            barrier.wait()
+            begin = time.perf_counter()
+            profiled(part)
+            took.append(time.perf_counter() - begin)
+    return len(part) / statistics.median(took)
 
 
 def _measure(spans: int) -> dict[str, float]:

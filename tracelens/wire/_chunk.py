@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,11 +30,30 @@ class Stretches:
     ends: NDArray[np.int64]
 
     @classmethod
-    def joined(cls, bodies: Sequence[bytes]) -> Stretches:
-        """Return bodies put behind one another."""
+    def joined(cls, bodies: Sequence[bytes | memoryview]) -> Stretches:
+        """Return bodies put behind one another, or where they are when they stand in one buffer already."""
+        return cls._in_place(bodies) or cls._copied(bodies)
+
+    @classmethod
+    def _copied(cls, bodies: Sequence[bytes | memoryview]) -> Stretches:
         offsets = np.zeros(len(bodies) + 1, np.int64)
         np.cumsum([len(body) for body in bodies], out=offsets[1:])
         return cls(memoryview(b"".join([*bodies, bytes(PADDING)])), offsets[:-1].copy(), offsets[1:].copy())
+
+    @classmethod
+    def _in_place(cls, bodies: Sequence[Any]) -> Stretches | None:
+        """Return bodies where they are; None unless all are read-only views of one array that goes on behind them."""
+        whole: Any = getattr(bodies[0], "obj", None) if bodies else None
+        if not isinstance(whole, np.ndarray) or whole.ndim != 1 or whole.dtype != np.uint8:
+            return None
+        if not all(getattr(body, "obj", None) is whole and body.readonly for body in bodies):
+            return None
+        places = [np.frombuffer(body, np.uint8).ctypes.data if len(body) else whole.ctypes.data for body in bodies]
+        starts = np.array(places, np.int64) - whole.ctypes.data
+        ends = starts + np.array([len(body) for body in bodies], np.int64)
+        if ends.max() + PADDING > whole.nbytes:
+            return None
+        return cls(whole.data.toreadonly(), starts, ends)
 
     def part(self, first: int, last: int) -> Stretches:
         """Return the requests from `first` to before `last`."""

@@ -45,11 +45,13 @@ SHARED_TIMES = 32
 SHARED_LEAST = 64 << 20  # bytes that are always allowed
 
 
-def decode(bodies: Sequence[bytes] | Stretches, received_unix_nano: Sequence[int] | None = None) -> Decoded:
+def decode(
+    bodies: Sequence[bytes | memoryview] | Stretches, received_unix_nano: Sequence[int] | None = None
+) -> Decoded:
     """Return the spans of some requests, in their order.
 
     bodies: ExportTraceServiceRequest, or TracesData, which reads the same; or where
-    such stand in one buffer, which is then not copied.
+    such stand in one buffer, which is then not copied, nor are views of one array.
     received_unix_nano: when each was received; null without.
     Spans without a valid trace id or span id are refused, and counted by reason.
     Raises DecodeError for the first body that is no such message.
