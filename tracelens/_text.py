@@ -4,8 +4,7 @@ Owns the loops over Arrow views: 16 bytes a row, that hold up to 12 bytes of a
 text or say where it stands. Nothing is copied but views. Which columns, and
 what for, stands in `columns.py`; it keeps the buffers alive while these run.
 
-Sources: Arrow "Variable-size Binary View Layout"; folded multiplication as in
-wyhash (Wang Yi), with a secret factor, so that no sender can craft collisions.
+Source: Arrow "Variable-size Binary View Layout".
 """
 
 from __future__ import annotations
@@ -14,8 +13,9 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from tracelens._kernels import inline, intrinsic, kernel
+from tracelens._kernels import inline, kernel
 from tracelens._link import I32, I64, U64, Bool
+from tracelens._words import byte_at, folded, turned, word_at
 
 signed: Any = np.int64  # numba's int(uint64) stays unsigned
 UNBOUNDED: Final = 2**31 - 1
@@ -39,56 +39,6 @@ class Views(NamedTuple):
     shift: I64  # [c] the bit in that byte
     first: I64  # [c] its first data buffer
     data: U64  # [b] addresses of all data buffers
-
-
-@intrinsic
-def word_at(_typing: Any, _address: Any) -> Any:
-    """Return the 8 bytes at an address, the first one lowest."""
-    from numba import types
-
-    def emit(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        place = builder.inttoptr(arguments[0], context.get_value_type(types.uint64).as_pointer())
-        return builder.load(place, align=1)
-
-    return types.uint64(types.uint64), emit
-
-
-@intrinsic
-def byte_at(_typing: Any, _address: Any) -> Any:
-    """Return the byte at an address."""
-    from numba import types
-
-    def emit(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        place = builder.inttoptr(arguments[0], context.get_value_type(types.uint8).as_pointer())
-        return builder.load(place, align=1)
-
-    return types.uint8(types.uint64), emit
-
-
-@intrinsic
-def folded(_typing: Any, _a: Any, _b: Any) -> Any:
-    """Return the two words of a product, one upon the other."""
-    from numba import types
-
-    def emit(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        wide = type(arguments[0].type)(128)
-        one, other = (builder.zext(value, wide) for value in arguments)
-        product = builder.mul(one, other)
-        high = builder.trunc(builder.lshr(product, wide(64)), arguments[0].type)
-        return builder.xor(high, builder.trunc(product, arguments[0].type))
-
-    return types.uint64(types.uint64, types.uint64), emit
-
-
-@intrinsic
-def turned(_typing: Any, _word: Any) -> Any:
-    """Return a word with its bytes the other way round: as numbers, ids then sort as bytes do."""
-    from numba import types
-
-    def emit(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        return builder.bswap(arguments[0])
-
-    return types.uint64(types.uint64), emit
 
 
 @kernel

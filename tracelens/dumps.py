@@ -26,17 +26,16 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-import numpy as np
 import orjson
 import polars as pl
 
 from tracelens import parquet
 from tracelens.errors import DecodeError, InputError, UsageError
+from tracelens.framed import MAX_RECORD, messages, varint
 from tracelens.packed import DAMAGED, GZIP, LOOK, ZSTD, plain
 from tracelens.spans import concat
 from tracelens.wire import jaeger, otlp, otlp_json, zipkin
 from tracelens.wire._scan import validate
-from tracelens.wire._views import PADDING
 from tracelens.wire.decoded import Decoded
 
 FORMATS = ("otlp-json", "otlp-proto", "jaeger-json", "zipkin-json", "parquet")
@@ -47,7 +46,6 @@ DECODERS: dict[str, Callable[[Sequence[Any]], Decoded]] = {
     "zipkin-json": zipkin.decode,
 }
 BATCH_BYTES = 32 << 20  # decoded together: some 50,000 spans
-MAX_RECORD = 2 << 30  # of one message: protobuf's own limit
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 AT_ONCE = min(os.cpu_count() or 1, 4)  # batches decoded side by side: memory grows with them
 STDIN = "-"
@@ -151,7 +149,7 @@ def sniff(head: bytes) -> str | None:
 def _delimited(head: bytes) -> str | None:
     """Return how messages follow each other: "varint", "fixed" (4 bytes, big endian), or None for one message."""
     # The field a message begins with has tag 0x0A; what stands before it is its length.
-    length, at = _varint(head, 0)
+    length, at = varint(head, 0)
     if at and _begins_message(head, at, length):
         return "varint"
     if _begins_message(head, 4, int.from_bytes(head[:4], "big")):
@@ -163,21 +161,8 @@ def _begins_message(head: bytes, at: int, length: int) -> bool:
     """Whether a message of `length` bytes may begin at an offset: its first field is inside it."""
     if not 1 < length <= MAX_RECORD or head[at : at + 1] != b"\x0a":
         return False
-    inner, behind = _varint(head, at + 1)
+    inner, behind = varint(head, at + 1)
     return behind > 0 and behind - at + inner <= length
-
-
-def _varint(data: bytes | memoryview, at: int) -> tuple[int, int]:
-    """Return (value, offset behind it); offset 0 when there is no whole varint."""
-    value = shift = 0
-    while at < len(data) and shift < 35:
-        byte = data[at]
-        value |= (byte & 0x7F) << shift
-        at += 1
-        if byte < 0x80:
-            return value, at
-        shift += 7
-    return 0, 0
 
 
 @contextmanager
@@ -340,7 +325,7 @@ def _records(stream: BinaryIO, head: bytes, kind: str) -> Iterator[_Record]:
         if how is None or (len(head) < LOOK and validate(head).error_byte < 0 and head[0] == 0x0A):
             yield _Record(1, 0, _all(stream))
         else:
-            yield from _after_length(stream, how)
+            yield from (_Record(*record) for record in messages(stream, how, BATCH_BYTES))
     elif kind == "zipkin-json":
         yield from _lists(stream)
     elif _is_lines(head):
@@ -356,53 +341,6 @@ def _all(stream: BinaryIO) -> bytes:
             f"one record of more than {MAX_RECORD >> 30} GiB. Write one request a line, or with its length."
         )
     return data
-
-
-def _after_length(stream: BinaryIO, how: str) -> Iterator[_Record]:
-    """Yield messages that stand behind their length, where they were read: in blocks that hold many."""
-    block = np.empty(BATCH_BYTES + PADDING, np.uint8).data
-    filled = at = number = 0
-    offset = 0  # in the file, of what stands at `at`
-    ended = False
-    while True:
-        length, width = _length(block[at : min(filled, at + 5)], how, ended=ended)
-        if width and length > MAX_RECORD:
-            raise DecodeError(f"record {number + 1}, byte {offset}: a length of {length:,} bytes. Is the file cut?")
-        whole = width > 0 and at + width + length <= filled
-        if not whole and ended and at == filled:
-            return
-        if not whole and not ended:
-            needed = (width or 5) + length
-            if at + needed > len(block) - PADDING:
-                larger = np.empty(max(BATCH_BYTES, needed) + PADDING, np.uint8).data
-                larger[: filled - at] = block[at:filled]
-                block, filled, at = larger, filled - at, 0
-            more = cast("io.BufferedReader", stream).readinto1(block[filled : len(block) - PADDING])
-            filled += more
-            ended = not more
-            continue
-        number += 1
-        offset += width
-        at += width
-        if not whole or (how == "fixed" and width < 4):
-            raise DecodeError(
-                f"record {number}, byte {offset}: {filled - at:,} of {length:,} bytes. The file is cut off."
-            )
-        yield _Record(number, offset, block[at : at + length].toreadonly())
-        offset += length
-        at += length
-
-
-def _length(head: memoryview, how: str, *, ended: bool) -> tuple[int, int]:
-    """Return (length, bytes it takes) of the message that follows; nothing where there are too few bytes.
-
-    ended: no more will come, so that these are all.
-    """
-    if how == "fixed":
-        width = min(len(head), 4)
-        return (int.from_bytes(head[:width], "big"), width) if width == 4 or ended else (0, 0)
-    length, width = _varint(head, 0)
-    return (length, width) if width or (len(head) < 5 and not ended) else (0, len(head))
 
 
 def _is_lines(head: bytes) -> bool:
