@@ -30,6 +30,10 @@ KEYS = {
     ("critical-path", "--sections"): {
         "trace_id", "span_id", "service", "operation", "layer", "start_unix_nano", "end_unix_nano",
     },
+    ("critical-path", "--percentiles"): {
+        "path", "service", "operation", "layer", "calls", "traces",
+        *(f"{part}_{name}_nano" for part in ("exclusive", "inclusive") for name in ("p50", "p90", "p99", "max")),
+    },
     ("hops",): {
         "caller", "callee", "route", "level", "calls", "coverage",
         *(f"{layer}_{part}_nano"

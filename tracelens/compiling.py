@@ -22,12 +22,13 @@ def compile_all() -> int:
     """Run each kernel once on next to nothing; return how many had to be compiled."""
     folder = _cache.prepare()
     before = compiled(folder)
-    from tracelens.analysis import hops, profile, whatif
+    from tracelens.analysis import hops, profile, shares, whatif
     from tracelens.wire import otlp
 
     otlp.warm()
     hops.warm()  # links and folds
     profile.warm()  # walks and sums
+    shares.warm()
     whatif.warm()
     if (stamp := _cache.stamp()) is not None:
         stamp.touch()

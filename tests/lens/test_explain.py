@@ -38,7 +38,8 @@ def test_twenty_planted_causes_are_named() -> None:
             found = explained(system)
             assert int(found.rows["difference_nano"].sum()) == found.totals.difference_nano
             first = found.rows.row(0, named=True)
-            nodes.append((first["service"], first["operation"]) == (system.service, system.operation))
+            named = first["repeated"] or f"{first['service']} {first['operation']}"
+            nodes.append(named == f"{system.service} {system.operation}")
             if system.attribute is not None:
                 value = found.marks.select("attribute", "value").row(0) if len(found.marks) else None
                 values.append(value == (system.attribute, system.value))
@@ -57,6 +58,11 @@ def test_a_lock_is_not_blamed_on_an_attribute() -> None:
 def test_repetition_is_a_mark() -> None:
     system = planted("repeated", 2)
     found = explained(system)
+    first = found.rows.row(0, named=True)
+    assert first["repeated"] == f"{system.service} {system.operation}"
+    assert first["typical_spans"] == 1
+    assert first["slow_spans"] > 10
+    assert f"They run {first['repeated']} " in why.headline(found)
     assert (system.service, system.operation, SPANS_A_CALL) in found.marks.select(
         "service", "operation", "attribute"
     ).rows()

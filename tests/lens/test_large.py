@@ -65,6 +65,8 @@ def test_answers_are_those_of_memory(tmp_path: Path) -> None:
         walk = Walk(tolerance=0, asynchronous=True) if number % 3 == 2 else Walk()
         profiles = [lens.profile(question, route, BANDS, walk=walk) for lens in (by_disk, whole)]
         assert_frame_equal(*(found.rows for found in profiles))
+        contributions = [lens.shares(question, route, walk=walk) for lens in (by_disk, whole)]
+        assert_frame_equal(*(found.rows for found in contributions))
         explained = [lens.explain(question, route, walk=walk) for lens in (by_disk, whole)]
         assert_frame_equal(*(found.rows for found in explained))
         assert_frame_equal(*(found.marks for found in explained))

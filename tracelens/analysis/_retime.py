@@ -244,7 +244,7 @@ def retime_each(
     fine: int,
     rough: int,
     hundredth: bool,
-    code: I64,
+    code: I32,
     factor: float,
     offsets: I64,
     span: I64,

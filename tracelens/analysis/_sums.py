@@ -17,9 +17,11 @@ from tracelens._link import I32, I64, U64, Bool, mix
 Rows = NDArray[np.int64]  # two dimensions: what belongs together is 64 bytes, which a processor fetches at once
 
 # Columns of a node.
-ABOVE, LABEL, DEPTH, BOOKED, STAMP = range(5)
-# Columns of a cell. LOW and HIGH are two words of one unsigned number.
-KEY, TOTAL, LOW, HIGH, COUNT, MOST, EXEMPLAR, BEGUN = range(8)
+ABOVE, LABEL, DEPTH, BOOKED, STAMP, PASSED = range(6)
+# Columns of a cell. LOW and HIGH are two words of one unsigned number; COUNTS are two numbers of half a word each:
+# entries with time, and BEGUN times the entries that begin there.
+KEY, TOTAL, LOW, HIGH, COUNTS, MOST, EXEMPLAR, SPANS = range(8)
+BEGUN: Final = 1 << 32
 signed: Any = np.int64
 WIDTH: Final = 8
 LEAST: Final = 1024
@@ -174,9 +176,11 @@ def sum_until_full(
                 if of_node[node, STAMP] != stamp:
                     of_node[node, STAMP] = stamp
                     of_node[node, BOOKED] = 0
+                    of_node[node, PASSED] = 0
                     order[known] = node
                     known += 1
                 of_span[row] = stamp << 32 | node
+                of_node[node, PASSED] += 1
                 above = node
             if j >= begin:
                 of_node[above, BOOKED] += ends[j] - begins[j]
@@ -200,13 +204,14 @@ def sum_until_full(
                 of_cell[c, MOST] = -1
             time = of_node[node, BOOKED]
             of_cell[c, TOTAL] += time
+            of_cell[c, SPANS] += of_node[node, PASSED]
             if time > 0:
-                of_cell[c, COUNT] += 1
+                of_cell[c, COUNTS] += 1
             if time > of_cell[c, MOST] or (time == of_cell[c, MOST] and trace[k] < of_cell[c, EXEMPLAR]):
                 of_cell[c, MOST] = time
                 of_cell[c, EXEMPLAR] = trace[k]
             if j == 0:
-                of_cell[c, BEGUN] += 1
+                of_cell[c, COUNTS] += BEGUN
             # time² = a²·2^64 + 2ab·2^32 + b² with time = a·2^32 + b.
             a = np.uint64(time) >> WORD
             b = np.uint64(time) & PART
@@ -250,8 +255,8 @@ def sum_paths(
     time of its own. labels, routes, groups: how many there are.
     Returns nodes and cells: parent (or -1 - route), label and depth of a node,
     parents first; key, nanoseconds, their squares' sum in two words, entries
-    with time, most, trace of the most (the smallest), and entries that begin
-    there of a cell.
+    with time and those that begin there, most, trace of the most (the
+    smallest), and spans that walks went through of a cell.
     """
     sums = room_for(LEAST, LEAST)
     of_span = np.zeros(len(parent), np.int64)
@@ -313,7 +318,7 @@ def add_cells(sums: Sums, part: Rows, groups: int, place: I64, cells: int) -> in
         carry = np.int64(low < np.uint64(part[i, LOW]))
         sums.cells[c, LOW] = np.int64(low)
         sums.cells[c, HIGH] += part[i, HIGH] + carry
-        for field in (TOTAL, COUNT, BEGUN):
+        for field in (TOTAL, COUNTS, SPANS):
             sums.cells[c, field] += part[i, field]
         most, other = sums.cells[c, MOST], part[i, MOST]
         if other > most or (other == most and part[i, EXEMPLAR] < sums.cells[c, EXEMPLAR]):

@@ -21,7 +21,8 @@ import polars as pl
 
 from tracelens._link import I64
 from tracelens.analysis.bands import Band, by_rank, cuts_of
-from tracelens.analysis.profile import NODE, merge
+from tracelens.analysis.labels import NODE
+from tracelens.analysis.profile import merge
 from tracelens.analysis.significance import student_95, welch
 from tracelens.errors import UsageError
 
@@ -39,6 +40,9 @@ EXPLAIN = pl.Schema(
         "high_nano": pl.Int64(),
         "typical_traces": pl.Int64(),  # calls of the band in which the node has time of its own
         "slow_traces": pl.Int64(),
+        "typical_spans": pl.Float64(),  # of the node on the path, per call of the band
+        "slow_spans": pl.Float64(),
+        "repeated": pl.String(),  # the uppermost node on the way that slow calls run more often; null when none is
         "typical_exemplar_trace_id": pl.Binary(),  # where it has most of it, in each band
         "exemplar_trace_id": pl.Binary(),
         "node": pl.Int64(),  # as in PROFILE
@@ -50,6 +54,7 @@ TYPICAL: Band = (0.0, 50.0)
 # The slowest hundredth, or more of them where that is too few to say anything about.
 SLOW: tuple[Band, ...] = ((99.0, 100.0), (95.0, 100.0), (90.0, 100.0))
 ENOUGH = 30  # calls in the slow band
+MORE_OFTEN = 2.0  # times as many spans a call, and at least one more, is a repetition
 TYPICAL_GROUP, SLOW_GROUP = 0, 1
 
 
@@ -128,16 +133,39 @@ def explain(sums: pl.DataFrame, typical: Band, slow: Band) -> tuple[pl.DataFrame
         high_nano=pl.Series([None if h is None else int(d) + h for d, h in zip(difference, half, strict=True)]),
         typical_traces=pl.col("typical_traces").fill_null(0),
         slow_traces=pl.col("slow_traces").fill_null(0),
+        **{
+            f"{prefix}_spans": pl.col(f"{prefix}_spans").fill_null(0) / max(n, 1)
+            for prefix, n in zip(("typical", "slow"), calls, strict=True)
+        },
         typical_exemplar_trace_id=pl.when(pl.col("typical_max_nano") > 0).then("typical_exemplar_trace_id"),
         exemplar_trace_id=pl.when(pl.col("slow_max_nano") > 0).then("slow_exemplar_trace_id"),
     )
+    rows = rows.with_columns(repeated=_repeated(rows))
     ordered = rows.cast({name: kind for name, kind in EXPLAIN.items() if name in rows.columns}).select(EXPLAIN.names())
     return ordered.sort("difference_nano", "node", descending=[True, False]), totals
 
 
+def _repeated(rows: pl.DataFrame) -> pl.Series:
+    """Return for each node the uppermost one from the entry down to it that slow calls run more often."""
+    above = dict(rows.select("node", "parent").iter_rows())
+    often = {
+        node: path[-1]
+        for node, path, typical, slow in rows.select("node", "path", "typical_spans", "slow_spans").iter_rows()
+        if slow >= typical + 1 and slow >= MORE_OFTEN * typical > 0
+    }
+    found: list[str | None] = []
+    for node in rows["node"]:
+        uppermost, at = None, node
+        while at is not None and often:
+            uppermost = often.get(at, uppermost)
+            at = above.get(at)
+        found.append(uppermost)
+    return pl.Series("repeated", found, dtype=pl.String)
+
+
 def _beside(rows: pl.DataFrame, side: pl.DataFrame, prefix: str) -> pl.DataFrame:
     """Return rows with the sums of a band beside them; null where it lacks the node."""
-    columns = ("exclusive_nano", "squares_nano2", "traces", "exemplar_trace_id", "max_nano")
+    columns = ("exclusive_nano", "squares_nano2", "traces", "exemplar_trace_id", "max_nano", "spans")
     told = side.select("node", *(pl.col(name).alias(f"{prefix}_{name}") for name in columns))
     return rows.join(told, on="node", how="left", validate="1:1", maintain_order="left")
 

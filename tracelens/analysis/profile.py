@@ -11,7 +11,6 @@ In a band an absent node counts as 0: over the nodes of a route, the integers
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,11 +20,10 @@ import pyarrow as pa
 
 from tracelens import histogram
 from tracelens._link import I64
-from tracelens._text import add_digit
 from tracelens.analysis import _sums, critical_path
 from tracelens.analysis.bands import EVERYTHING, Band, cuts_of, groups_by_rank, groups_of_buckets
 from tracelens.analysis.critical_path import Sections
-from tracelens.columns import equal, over
+from tracelens.analysis.labels import NODE, hashed, numbered
 from tracelens.forest import Forest, codes, over_traces
 
 PROFILE = pl.Schema(
@@ -44,6 +42,7 @@ PROFILE = pl.Schema(
         "max_nano": pl.Int64(),  # most exclusive time in one entry
         "exemplar_trace_id": pl.Binary(),  # where that was; of several the smallest
         "entries": pl.Int64(),  # of the route in the band
+        "spans": pl.Int64(),  # of the node that paths went through: more than `traces` where it is repeated
         "node": pl.Int64(),  # hash of the path with its layers: the same in every profile
         "parent": pl.Int64(),  # node above; null at the entry
     }
@@ -65,11 +64,11 @@ PROFILE_BUCKETS = pl.Schema(
         "max_nano": pl.Int64(),
         "exemplar_trace_id": pl.Binary(),
         "entries": pl.Int64(),  # that begin at this node: 0 for all nodes below an entry
+        "spans": pl.Int64(),
     }
 )
 
 MAX_LEVELS = 200  # of a path; what is deeper counts as that deep, or a chain of n would spell n²/2 labels
-NODE = ("service", "operation", "layer")
 
 
 def profile(
@@ -141,7 +140,7 @@ def merge(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
         .group_by("bucket", "route", "node")
         .agg(
             pl.col("parent", "path", *NODE).first(),
-            pl.col("exclusive_nano", "squares_nano2", "traces", "entries").sum(),
+            pl.col("exclusive_nano", "squares_nano2", "traces", "entries", "spans").sum(),
             max_nano=most,
             exemplar_trace_id=pl.col("exemplar_trace_id").filter(pl.col("max_nano") == most).min(),
         )
@@ -195,7 +194,7 @@ def _banded(merged: pl.DataFrame, group: pl.DataFrame, bands: Sequence[Band], cu
     cells = (
         merged.join(nodes.select("route", "node", "index"), on=["route", "node"], validate="m:1", nulls_equal=True)
         .join(group.select("route", "bucket", "group"), on=["route", "bucket"], validate="m:1", nulls_equal=True)
-        .select("group", "index", "exclusive_nano", "traces", "max_nano", "exemplar_trace_id", "entries")
+        .select("group", "index", "exclusive_nano", "traces", "max_nano", "exemplar_trace_id", "entries", "spans")
     )
     return _cut(_Sums(nodes, cells), bands, cuts)
 
@@ -252,12 +251,7 @@ def _sum(
     group: I64,
     labels: tuple[pl.Series, pl.Series, pl.Series],
 ) -> _Sums:
-    n = len(forest.parent)
-    coded = over(n, labels, lambda series: codes(series.fill_null("")))
-    key = np.zeros(n, np.int64)
-    for digit, names in coded:
-        add_digit(key, digit, len(names))
-    label, first = equal(key)
+    label, names = numbered(labels)
     begin = np.array(entries, np.int64)
     trace = forest.trace_of(begin)
     groups = int(group.max(initial=0)) + 1
@@ -272,7 +266,7 @@ def _sum(
             begin,
             forest.parent,
             label,
-            len(first),
+            len(names),
             route,
             len(routes),
             group,
@@ -287,39 +281,34 @@ def _sum(
     parts = over_traces(np.concatenate([[0], np.cumsum(forest.until[begin] - begin)]), work)
     nodes, cells = parts[0]
     for more in parts[1:]:
-        nodes, cells = _sums.add_parts(nodes, cells, *more, len(first), len(routes), groups)
-    named = [values.gather(number[first]) for number, values in coded]
+        nodes, cells = _sums.add_parts(nodes, cells, *more, len(names), len(routes), groups)
     first_rows = forest.trace_offsets[:-1][cells[:, _sums.EXEMPLAR]]
     return _Sums(
-        _nodes(nodes, routes, named),
+        _nodes(nodes, routes, names),
         pl.DataFrame(
             {
                 "group": cells[:, _sums.KEY] % groups,
                 "index": (cells[:, _sums.KEY] // groups).astype(np.uint32),
                 "exclusive_nano": cells[:, _sums.TOTAL],
                 "squares_nano2": _decimal(cells[:, _sums.LOW], cells[:, _sums.HIGH]),
-                "traces": cells[:, _sums.COUNT],
+                "traces": cells[:, _sums.COUNTS] % _sums.BEGUN,
                 "max_nano": cells[:, _sums.MOST],
                 "exemplar_trace_id": forest.told.gather(["trace_id"], first_rows)["trace_id"],
-                "entries": cells[:, _sums.BEGUN],
+                "entries": cells[:, _sums.COUNTS] // _sums.BEGUN,
+                "spans": cells[:, _sums.SPANS],
             }
         ),
     )
 
 
-def _nodes(nodes: I64, routes: pl.Series, named: Sequence[pl.Series]) -> pl.DataFrame:
+def _nodes(nodes: I64, routes: pl.Series, names: pl.DataFrame) -> pl.DataFrame:
     """Return the nodes by index: their names, their paths, and a key that is the same in every run.
 
-    named: service, operation and layer by label.
+    names: NODE by label.
     """
     parent, label, depth = (nodes[:, k].copy() for k in (_sums.ABOVE, _sums.LABEL, _sums.DEPTH))
-    names = pl.DataFrame(dict(zip(NODE, named, strict=True)), schema=dict.fromkeys(NODE, pl.String))
-    hashed = [
-        int.from_bytes(hashlib.blake2b("\0".join(row).encode(), digest_size=8).digest(), "little")
-        for row in names.iter_rows()
-    ]
     key = np.zeros(len(parent), np.uint64)
-    _sums.key_nodes(parent, np.array(hashed, np.uint64)[label], key)
+    _sums.key_nodes(parent, hashed(names)[label], key)
     offsets, steps = _sums.spell_paths(parent, depth)
     spelled = (
         names.select(pl.concat_str("service", pl.lit(" "), "operation"))
@@ -352,7 +341,7 @@ def _cut(sums: _Sums, bands: Sequence[Band], cuts: Sequence[float]) -> pl.DataFr
         added = (
             inside.group_by("index")
             .agg(
-                pl.col("exclusive_nano", "traces", "entries").sum(),
+                pl.col("exclusive_nano", "traces", "entries", "spans").sum(),
                 max_nano=most,
                 exemplar_trace_id=pl.col("exemplar_trace_id").filter(pl.col("max_nano") == most).min(),
             )

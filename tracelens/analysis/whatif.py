@@ -23,11 +23,11 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from tracelens import forest as forests
 from tracelens._fold import APP_CLIENT, ATTEMPT, OUTBOUND, PROXY
-from tracelens._link import I64, U64, Bool
+from tracelens._link import I32, I64, U64, Bool
 from tracelens.analysis import _retime, critical_path
 from tracelens.analysis.critical_path import Sections, Tolerance, Waiting, waiting
+from tracelens.analysis.labels import numbered
 from tracelens.analysis.routes import Z95
 from tracelens.calls import LAYERS, Calls
 from tracelens.calls import calls as fold
@@ -219,7 +219,7 @@ def fixes(
         raise UsageError(f"a scale of {scale:g}: a fix makes faster, so give a number from 0 to 1.")
     if not len(found.entries):
         return FIXES.to_frame()
-    code, labels = _coded(calls)
+    code, labels = numbered([calls.service, calls.operation, calls.layer])
     entry, of, length = each(forest, found, code, scale, tolerance=tolerance, asynchronous=asynchronous, clocks=clocks)
     measured = (forest.end - forest.start)[found.entries]
     order = np.argsort(of.astype(np.uint16) if len(labels) <= 1 << 16 else of, kind="stable")
@@ -246,7 +246,7 @@ def fixes(
 def each(
     forest: Forest,
     found: Sections,
-    code: I64,
+    code: I32,
     scale: float,
     *,
     tolerance: Tolerance = "auto",
@@ -351,21 +351,6 @@ def _luck(forest: Forest, rows: I64, seed: int) -> np.ndarray[tuple[int], np.dty
         mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         mixed = mixed ^ (mixed >> np.uint64(31))
     return (mixed >> np.uint64(11)).astype(np.float64) / 2**53
-
-
-def _coded(calls: Calls) -> tuple[I64, pl.DataFrame]:
-    """Return (a number per span, the (service, operation, layer) of each number)."""
-    parts = [forests.codes(series.fill_null("")) for series in (calls.service, calls.operation, calls.layer)]
-    sizes = [max(len(values), 1) for _, values in parts]
-    joined = (parts[0][0].astype(np.int64) * sizes[1] + parts[1][0]) * sizes[2] + parts[2][0]
-    distinct, code = np.unique(joined, return_inverse=True)
-    numbers = (distinct // (sizes[1] * sizes[2]), distinct // sizes[2] % sizes[1], distinct % sizes[2])
-    names = ("service", "operation", "layer")
-    labels = {
-        name: values.gather(pl.Series(number, dtype=pl.Int64))
-        for name, (_, values), number in zip(names, parts, numbers, strict=True)
-    }
-    return np.array(code, np.int64), pl.DataFrame(labels, schema=dict.fromkeys(names, pl.String))
 
 
 def _rough_below(forest: Forest, rules: Waiting) -> Bool:

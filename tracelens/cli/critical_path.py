@@ -43,6 +43,9 @@ def critical_path(
     route: RouteOption = None,
     band: Annotated[str, typer.Option(help="Bands of latency in percent, as 0-50,90-99,99-100.")] = "0-100",
     sections: Annotated[bool, typer.Option("--sections", help="One row a section instead of sums.")] = False,
+    percentiles: Annotated[
+        bool, typer.Option("--percentiles", help="p50, p90, p99 of what each node takes in a call; they do not add up.")
+    ] = False,
     written: Annotated[
         PathFormat, typer.Option("--format", help="How the answer is written; the last three for viewers of stacks.")
     ] = PathFormat.TEXT,
@@ -51,8 +54,11 @@ def critical_path(
     ] = None,
 ) -> None:
     """Where the latency of many traces goes, summed along their critical paths."""
-    if sections and written in STACKS:
-        raise UsageError(f"--sections are no stacks. Leave them out, or give another --format than {written}.")
+    if sections and percentiles:
+        raise UsageError("--sections and --percentiles are two answers. Give one of them.")
+    if (sections or percentiles) and written in STACKS:
+        told = "--sections" if sections else "--percentiles"
+        raise UsageError(f"{told} are no stacks. Leave them out, or give another --format than {written}.")
     if written is PathFormat.PPROF and file is None and sys.stdout.isatty():
         raise UsageError("pprof is binary, and stdout a terminal. Give -o FILE, then run: go tool pprof -http=: FILE")
     from tracelens.cli.values import bands, route_named
@@ -69,6 +75,10 @@ def critical_path(
         if sections:
             found = lens.sections(question, key, walk=walk, skew=on)
             asked.write(found, text.SECTIONS, empty=EMPTY, keep=document.SECTIONS)
+            return
+        if percentiles:
+            told_of = lens.shares(question, key, walk=walk, skew=on)
+            asked.write(told_of, text.SHARES, empty=EMPTY, keep=document.SHARES)
             return
         found = lens.profile(question, key, bands(band), walk=walk, skew=on)
         if written in STACKS:

@@ -162,6 +162,14 @@ class Lens:
                 return _large.profile(parts, route, bands, walk)
             return _paths.profile(self._get(question, skew=skew), question, route, bands, walk)
 
+    def shares(self, question: Question, route: Route | None, *, walk: Walk | None = None, skew: bool = True) -> Answer:
+        """Percentiles of what each node of a profile takes, call by call: they do not add up."""
+        walk = walk or Walk()
+        with self._parts(question, skew=skew) as parts:
+            if parts is not None:
+                return _large.shares(parts, route, walk)
+            return _paths.shares(self._get(question, skew=skew), question, route, walk)
+
     def sections(
         self, question: Question, route: Route | None, *, walk: Walk | None = None, skew: bool = True
     ) -> Answer:

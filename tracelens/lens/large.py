@@ -17,10 +17,12 @@ import polars as pl
 from tracelens import histogram
 from tracelens.analysis import routes as analysis
 from tracelens.analysis import whatif
-from tracelens.analysis.bands import Band, by_rank, cuts_of
+from tracelens.analysis.bands import EVERYTHING, Band, by_rank, cuts_of
 from tracelens.analysis.critical_path import sections
 from tracelens.analysis.explain import SLOW_GROUP, TYPICAL_GROUP, bounds, explain, slow_band
 from tracelens.analysis.profile import accumulate, cut_groups, merge
+from tracelens.analysis.shares import SHARES, in_order, times
+from tracelens.analysis.shares import shares as percentiles_of
 from tracelens.analysis.whatif import Change
 from tracelens.calls import CALLS
 from tracelens.learned import Evidence
@@ -82,6 +84,26 @@ def explanation(parts: Parts, route: Route | None, walk: Walk, typical: Band, sl
         parts.info(),
         parts.method(),
     )
+
+
+def shares(parts: Parts, route: Route | None, walk: Walk) -> Answer:
+    """Return SHARES rows of a route, or of first calls of traces."""
+    sums, every = _sums(parts, route, EVERYTHING, walk)
+
+    def work(window: Analysed, learned: Evidence) -> dict[str, pl.DataFrame]:
+        start = entries(window, parts.question, route)
+        found = sections(
+            window.forest, start, tolerance=walk.tolerance, asynchronous=walk.asynchronous, clocks=learned.clocks
+        )
+        return {"times": times(window.forest, found, window.calls)}
+
+    files = parts.gathered(f"shares {route!r} {walk!r}", work)
+    named = cut_groups(sums, EVERYTHING)
+    rows = [
+        percentiles_of(some, named, len(every)).drop_nulls("traces").collect(engine="streaming")
+        for some in _turns(pl.scan_parquet(files["times"]), ("node",))
+    ]
+    return Answer(rows=in_order(pl.concat(rows)) if rows else SHARES.to_frame(), source=parts.info())
 
 
 def what_if(parts: Parts, route: Route | None, changes: Sequence[Change], seed: int, walk: Walk) -> Answer:

@@ -12,6 +12,8 @@ import polars as pl
 
 from tracelens.analysis.critical_path import sections as walked
 from tracelens.analysis.profile import profile as summed
+from tracelens.analysis.shares import in_order, times
+from tracelens.analysis.shares import shares as percentiles_of
 from tracelens.errors import UsageError
 from tracelens.lens.analysed import Analysed
 from tracelens.lens.question import Answer, Question
@@ -63,6 +65,24 @@ def profile(window: Analysed, question: Question, route: Route | None, bands: Se
         bands=bands,
     )
     return Answer(rows=rows, source=window.info)
+
+
+def shares(window: Analysed, question: Question, route: Route | None, walk: Walk) -> Answer:
+    """Return SHARES rows: percentiles of what each node takes, call by call."""
+    start = entries(window, question, route)
+    forest, labels = window.forest, window.calls
+    found = walked(forest, start, tolerance=walk.tolerance, asynchronous=walk.asynchronous)
+    named = summed(
+        forest,
+        found,
+        entries=start,
+        route=None,
+        service=labels.service,
+        operation=labels.operation,
+        layer=labels.layer,
+    )
+    rows = percentiles_of(times(forest, found, labels).lazy(), named, len(start))
+    return Answer(rows=in_order(rows.collect()), source=window.info)
 
 
 def sections(window: Analysed, question: Question, route: Route | None, walk: Walk) -> Answer:

@@ -30,6 +30,10 @@ PROFILE = (
     "max_nano",
     "exemplar_trace_id",
 )
+SHARES = (
+    "path", "service", "operation", "layer", "calls", "traces",
+    *(f"{part}_{name}_nano" for part in ("exclusive", "inclusive") for name in ("p50", "p90", "p99", "max")),
+)  # fmt: skip
 
 # What a spreadsheet would run as a formula.
 FORMULA = ("=", "+", "-", "@", "\t", "\r")

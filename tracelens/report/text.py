@@ -62,6 +62,14 @@ PROFILE: Sequence[Column] = (
     ("traces", "traces", count),
     ("exemplar_trace_id", "trace at max", hexadecimal),
 )
+SHARES: Sequence[Column] = (
+    ("path", "call path", lambda path: plain(" > ".join(path if len(path) <= 4 else [path[0], "…", *path[-2:]]))),
+    ("layer", "layer", plain),
+    *((f"exclusive_{name}_nano", f"itself {name}", duration) for name in ("p50", "p90", "p99", "max")),
+    *((f"inclusive_{name}_nano", f"with calls {name}", duration) for name in ("p50", "p90", "p99", "max")),
+    ("traces", "calls it is in", count),
+    ("calls", "of", count),
+)
 SECTIONS: Sequence[Column] = (
     ("trace_id", "trace", hexadecimal),
     ("service", "service", plain),
@@ -121,7 +129,7 @@ FINDINGS: Sequence[Column] = (
 )
 LEFT = {
     "service", "route", "label", "layer", "operation", "trace_id", "exemplar_trace_id", "start_unix_nano", "span",
-    "caller", "callee", "level", "kind", "evidence", "rule", "example", "missing", "verdict", "where", "at",
+    "caller", "callee", "level", "kind", "evidence", "rule", "example", "missing", "verdict", "where", "at", "path",
     "attribute", "value", "typical_exemplar_trace_id",
 }  # fmt: skip
 

@@ -17,7 +17,8 @@ from tracelens.report.units import count, duration, percent
 
 EXPLAIN = (
     "path", "service", "operation", "layer", "typical_nano", "slow_nano", "difference_nano", "share", "low_nano",
-    "high_nano", "typical_traces", "slow_traces", "exemplar_trace_id", "typical_exemplar_trace_id",
+    "high_nano", "typical_traces", "slow_traces", "typical_spans", "slow_spans", "repeated", "exemplar_trace_id",
+    "typical_exemplar_trace_id",
 )  # fmt: skip
 NODES: Sequence[Column] = (
     ("where", "where the time goes", plain),
@@ -70,9 +71,9 @@ def headline(found: Explanation) -> str:
     totals = found.totals
     if not totals.slow_calls or not totals.typical_calls:
         return "too few calls to tell slow from typical ones."
-    slow, typical = _named(totals.slow), _named(totals.typical)
     text = (
-        f"{slow} ({count(totals.slow_calls)} calls) take {duration(totals.slow_nano)} on average, {typical} "
+        f"{_named(totals.slow)} ({count(totals.slow_calls)} calls) take {duration(totals.slow_nano)} on average, "
+        f"{_named(totals.typical)} "
         f"({count(totals.typical_calls)}) {duration(totals.typical_nano)}: {duration(totals.difference_nano)} more."
     )
     if totals.difference_nano > 0 and len(found.rows):
@@ -81,6 +82,10 @@ def headline(found: Explanation) -> str:
             f" {percent(top['share'])} of that is {plain(top['service'])} {plain(top['operation'])}"
             f" ({_words(top['layer'])}): {duration(top['typical_nano'])} typically, {duration(top['slow_nano'])} there."
         )
+        if top["repeated"] is not None:
+            node = pl.col("path").list.last() == top["repeated"]
+            typical, slow = found.rows.filter(node).select("typical_spans", "slow_spans").max().row(0)
+            text += f" They run {plain(top['repeated'])} {slow:.3g} times each, the others {typical:.3g} times."
     if len(found.marks):
         mark = found.marks.row(0, named=True)
         text += (
