@@ -23,6 +23,7 @@ from tracelens.analysis import compare
 from tracelens.analysis.compare import Side
 from tracelens.analysis.critical_path import sections
 from tracelens.analysis.profile import accumulate
+from tracelens.analysis.significance import benjamini_hochberg
 from tracelens.calls import Calls, calls
 from tracelens.forest import Forest, link
 from tracelens.lens.sources import open_source
@@ -38,6 +39,7 @@ FOUND = 0.95
 LEVEL = 0.05
 SURE = 3.0  # standard errors that a share of trials may lie beyond its promise by chance
 MEASURES = ("error_rate", "mean", "p50", "p90", "p99", "node")
+POOL = 200_000
 NEIGHBOURS = 9  # unchanged routes beside the changed one
 
 
@@ -73,17 +75,28 @@ def shop() -> tuple[Forest, Calls]:
 def table(
     rng: np.random.Generator, n: int, draw: Draw, *, route: str, together: int = 1, errors: float = 0.0
 ) -> pl.DataFrame:
-    """Calls of one route; `together`: of each trace, three quarters of whose variation (of its logarithm) they share.
+    """Calls of one route; `together`: of each trace, three quarters of whose variation (of its ranks) they share.
 
     errors: their share; of a trace all fail or none.
     """
     trace = np.arange(n) // together
-    duration = draw(rng, n)
-    if together > 1:
-        # Ranks that are alike within a trace, put in the place of those drawn.
-        alike = np.sqrt(0.75) * rng.standard_normal(trace[-1] + 1)[trace] + 0.5 * rng.standard_normal(n)
-        duration = np.sort(duration)[np.argsort(np.argsort(alike))]
+    duration = draw(rng, n) if together == 1 else alike(rng, trace, draw)
     return frame(route, rng.integers(0, 2**62) + trace, duration, (rng.random(trace[-1] + 1) < errors)[trace])
+
+
+def alike(rng: np.random.Generator, trace: npt.NDArray[np.int64], draw: Draw) -> F64:
+    """Draw durations that are alike within a trace: normal ones, put in the place of those drawn, rank for rank."""
+    normal = np.sqrt(0.75) * rng.standard_normal(trace[-1] + 1)[trace] + 0.5 * rng.standard_normal(len(trace))
+    ranks, durations = pool(draw)
+    found: F64 = durations[np.minimum(np.searchsorted(ranks, normal), len(durations) - 1)]
+    return found
+
+
+@cache
+def pool(draw: Draw) -> tuple[F64, F64]:
+    """Normal values and durations, both ascending: the same for all who draw."""
+    rng = np.random.default_rng(0)
+    return np.sort(rng.standard_normal(POOL)), np.sort(draw(rng, POOL))
 
 
 def frame(route: str, trace: npt.NDArray[np.int64], duration: F64, error: npt.NDArray[np.bool_]) -> pl.DataFrame:
@@ -336,18 +349,26 @@ def stretched(frame: pl.DataFrame, share: float) -> pl.DataFrame:
     )
 
 
-def found(rng: np.random.Generator, shape: Shape, share: float) -> tuple[bool, bool]:
-    """Whether p99 is called significantly risen, of this route alone and of this beside NEIGHBOURS others."""
+def p99(rng: np.random.Generator, shape: Shape, share: float) -> tuple[float, bool]:
+    """Return the p-value of p99 of a route that changed, and whether it rose."""
+    a, b = (table(rng, CALLS_A_SIDE, shape.draw, route="changed", together=shape.together) for _ in "ab")
+    row = compare.routes(side(a), side(stretched(b, share))).filter(measure="p99").row(0, named=True)
+    return row["p_value"], row["difference_nano"] > 0
 
-    def drawn(route: str) -> pl.DataFrame:
-        return table(rng, CALLS_A_SIDE, shape.draw, route=route, together=shape.together)
 
-    a, b = drawn("changed"), stretched(drawn("changed"), share)
-    rows = compare.routes(side(a), side(b)).filter(measure="p99")
-    others = [[drawn(f"{number}") for number in range(NEIGHBOURS)] for _ in "ab"]
-    among = compare.routes(side(a, *others[0]), side(b, *others[1])).filter(measure="p99", route="changed")
-    risen = pl.col("significant") & (pl.col("difference_nano") > 0)
-    return rows.select(risen).item(), among.select(risen).item()
+def found(rng: np.random.Generator, shape: Shape, share: float, times: int) -> tuple[float, float]:
+    """Return how often p99 is called significantly risen, of this route alone and of this beside NEIGHBOURS others.
+
+    The others did not change: their p-values are of as many equal pairs.
+    """
+    equal = [p99(rng, shape, 0.0)[0] for _ in range(times)]
+    alone = among = 0
+    for _ in range(times):
+        p_value, risen = p99(rng, shape, share)
+        beside = benjamini_hochberg(np.array([p_value, *rng.choice(equal, NEIGHBOURS)]))[0]
+        alone += risen and p_value <= compare.LEVEL
+        among += risen and beside <= compare.LEVEL
+    return alone / times, among / times
 
 
 def tenth(folder: Path, times: int) -> list[Row]:
@@ -357,8 +378,7 @@ def tenth(folder: Path, times: int) -> list[Row]:
     broken, lines = [], []
     for shape in shapes():
         for what, share in (("all", 1.0), ("slowest 5 %", SLOWEST)):
-            trials = [found(rng, shape, share) for _ in range(times)]
-            alone, among = (float(np.mean(hits)) for hits in zip(*trials, strict=True))
+            alone, among = found(rng, shape, share, times)
             lines.append(
                 f"{shape.name}, {what}: {100 * alone:.1f} % alone, {100 * among:.1f} % of {NEIGHBOURS + 1} routes"
             )

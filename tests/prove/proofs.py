@@ -54,7 +54,7 @@ PROOFS = {
     "what-if": Proof(reality.compared, 5_000, 40, reality.short),
     "clients": Proof(clients.every_field, 10_000, 1_000, clients.python_only),
     "compare-equal": Proof(compare.equal, 1_000, 40),
-    "compare-tenth": Proof(compare.tenth, 300, 5),
+    "compare-tenth": Proof(compare.tenth, 500, 8),
     **{
         f"fuzz-{kind}": Proof(partial(fuzz.decoder, kind=kind), 10_000_000, 20_000)
         for kind in ("otlp-proto", *fuzz.TRANSLATE)
