@@ -23,6 +23,7 @@ from tests.wire.test_otlp_json import document, span
 from tests.wire.test_zipkin import ENVOY, HERE, said, v1
 from tracelens import dumps
 from tracelens.errors import InputError, UsageError
+from tracelens.spans import concat
 
 MESSAGES = [request(3)[0] for _ in range(4)]
 LINE = orjson.dumps(document(span()))
@@ -159,6 +160,43 @@ def test_many_bad_records_cost_no_more_than_themselves(tmp_path: Path, bad: byte
     spans, _, losses = read(path)
     assert (spans, len(losses)) == (200, 200)
     assert all(f"{path}: record {2 * n + 1}, byte " in loss for n, loss in enumerate(losses))
+
+
+LONG = orjson.dumps({"data": [jaeger_trace(jaeger_span("1"), jaeger_span("2"))] * 3_000, "total": 3_000})
+
+
+def test_a_long_document_of_jaeger_is_read_in_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "dump"
+    path.write_bytes(LONG)
+    (whole,) = dumps.read(path)
+    monkeypatch.setattr(dumps, "BATCH_BYTES", len(LONG) // 3)
+    batches = list(dumps.read(path))
+    assert 2 <= len(batches) <= 4
+    assert concat([batch.spans for batch in batches]).equals(whole.spans)
+    assert read(path) == (6_000, {"jaeger-json"}, [])
+
+
+@pytest.mark.parametrize(
+    ("data", "complaint"),
+    [
+        (LONG[:-20], "no JSON: unexpected end of data"),
+        (LONG[:-20] + b"}" + LONG[-20:], "no JSON: unexpected character"),
+        (LONG.replace(b'"startTime":1', b'"startTime":"x1', 1).replace(b"0001,", b'0001",', 1), "startTime is 'x17"),
+    ],
+    ids=["cut off", "broken", "no time"],
+)
+def test_a_long_document_is_lost_as_a_short_one_is(
+    tmp_path: Path, data: bytes, complaint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "dump"
+    path.write_bytes(data)
+    said = []
+    for size in (dumps.BATCH_BYTES, len(LONG) // 3):
+        monkeypatch.setattr(dumps, "BATCH_BYTES", size)
+        with pytest.raises(InputError, match=complaint) as raised:
+            read(path)
+        said.append(str(raised.value))
+    assert said[0] == said[1]
 
 
 def test_what_came_before_damage_is_read(tmp_path: Path) -> None:

@@ -31,6 +31,13 @@ def kernel(function: F) -> F:
     return cast("F", compiled)
 
 
+def piece(function: F) -> F:
+    """A function that only kernels call: no way into it from Python is compiled, and it is kept with its callers."""
+    jit: Any = numba.njit  # whose types do not tell of all options
+    compiled = jit(nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
+    return cast("F", compiled)
+
+
 def inline(function: F) -> F:
     """A piece of a kernel, compiled into each of its callers."""
     compiled: Any = numba.njit(inline="always", nogil=True, error_model="numpy")(function)

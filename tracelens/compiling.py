@@ -23,9 +23,10 @@ def compile_all() -> int:
     folder = _cache.prepare()
     before = compiled(folder)
     from tracelens.analysis import hops, profile, shares, whatif
-    from tracelens.wire import otlp
+    from tracelens.wire import jaeger, otlp
 
     otlp.warm()
+    jaeger.warm()
     hops.warm()  # links and folds
     profile.warm()  # walks and sums
     shares.warm()

@@ -70,7 +70,7 @@ class Batch:
 class _Record:
     number: int  # from 1
     offset: int  # of its first byte in the uncompressed file
-    body: bytes | memoryview  # where it stands in a block of many
+    body: bytes | memoryview | jaeger.Written  # memory: where it stands in a block of many
 
 
 _Outcome = tuple[pl.DataFrame, dict[str, int], list[str]]  # spans, rejected, losses
@@ -328,10 +328,9 @@ def _records(stream: BinaryIO, head: bytes, kind: str) -> Iterator[_Record]:
             yield from (_Record(*record) for record in messages(stream, how, BATCH_BYTES))
     elif kind == "zipkin-json":
         yield from _lists(stream)
-    elif _is_lines(head):
-        yield from _lines(stream)
     else:
-        yield from _documents(_all(stream))
+        records = _lines(stream) if _is_lines(head) else _documents(_all(stream))
+        yield from _in_parts(records) if kind == "jaeger-json" else records
 
 
 def _all(stream: BinaryIO) -> bytes:
@@ -390,3 +389,22 @@ def _documents(data: bytes) -> Iterator[_Record]:
             yield _Record(number, 0, orjson.dumps(document))
     else:
         yield _Record(1, 0, data)
+
+
+def _in_parts(records: Iterator[_Record]) -> Iterator[_Record]:
+    """Yield Jaeger's documents, those longer than a batch in parts that are written as OTLP already.
+
+    Such a document is read whole or not at all, so all of it is written before the first part is decoded.
+    """
+    for record in records:
+        parts = None
+        if isinstance(record.body, bytes) and len(record.body) > BATCH_BYTES:
+            with ThreadPoolExecutor(AT_ONCE, "write") as pool:
+                parts = jaeger.parts(record.body, BATCH_BYTES, pool.map)
+        if not parts:
+            yield record
+            continue
+        number, offset = record.number, record.offset
+        parts.reverse()
+        while parts:  # each goes when it is decoded
+            yield _Record(number, offset, parts.pop())

@@ -22,6 +22,7 @@ from tests.prove.rows import Row
 from tests.running import eventually, up
 from tests.senders import GRPC_WORDS, HTTP_WORDS, JSON, PROTOBUF
 from tests.wire.messages import facts, lenient, nothing, refused
+from tests.wire.test_jaeger_kernels import by_hand, by_kernels
 from tests.wire.test_otlp import decoded, distinct
 from tracelens.errors import DecodeError
 from tracelens.ports import flag
@@ -176,10 +177,13 @@ def _translated(translate: Callable[[bytes], bytes], batch: list[bytes]) -> tupl
 
 
 def _jaeger(batch: list[bytes]) -> tuple[list[str], int, int]:
-    """Return the same of Jaeger's documents."""
+    """Return the same of Jaeger's documents; kernels and Python say the same of each."""
     broken, refusals, spans = [], 0, 0
     for body in batch:
         try:
+            (found, _), wanted = by_kernels([body]), by_hand([body])
+            if found != wanted:
+                broken.append(f"read otherwise by kernels: {body.hex()}")
             spans += len(jaeger.decode([body]).spans)
         except DecodeError:
             refusals += 1

@@ -1,213 +1,243 @@
 """Jaeger JSON: the UI's download, an answer of the API, or one trace, become spans.
 
-Owns what Jaeger calls things: references, tags, logs, processes. The spans
-are written as OTLP and read by `otlp`, so that the same span is the same row
-whichever way it came. Times are whole microseconds there.
+Owns the way: kernels write what is as Jaeger writes it, `translate.jaeger` the
+rest, which also says what it means, and both the same bytes. They are read by
+`otlp`, so that the same span is the same row whichever way it came.
 """
 
 from __future__ import annotations
 
-import json
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import Any
 
+import numpy as np
+import orjson
 import polars as pl
+import pyarrow as pa
+from numpy.typing import NDArray
 
 from tracelens.errors import DecodeError
-from tracelens.spans import STATUS_ERROR, STATUS_OK
-from tracelens.wire import otlp
-from tracelens.wire._encode import Encoder, Json, listed, whole
+from tracelens.spans import concat
+from tracelens.wire import _jaeger, otlp
+from tracelens.wire._chunk import Stretches
+from tracelens.wire._encode import Encoder
+from tracelens.wire._jaeger_tables import FOLLOWER, room_for
 from tracelens.wire.decoded import Decoded
 from tracelens.wire.otlp_json import each
+from tracelens.wire.translate.jaeger import request
 
-MICROSECOND = 1_000
-KINDS = {"internal": 1, "server": 2, "client": 3, "producer": 4, "consumer": 5}
-STATUSES = {"OK": STATUS_OK, "ERROR": STATUS_ERROR}
-SCOPE_NAME = ("otel.scope.name", "otel.library.name")
-SCOPE_VERSION = ("otel.scope.version", "otel.library.version")
-# Tags that stand for a field of OTLP's span: they become that field, and no attribute besides.
-FIELDS = {"span.kind", "otel.status_code", "otel.status_description", "w3c.tracestate", *SCOPE_NAME, *SCOPE_VERSION}
-VALUES = {
-    "string": "stringValue",
-    "bool": "boolValue",
-    "int64": "intValue",
-    "float64": "doubleValue",
-    "binary": "bytesValue",
-}
+PORTION = 1 << 18  # bytes of documents that kernels are given at once: they stay near, and a bad one wastes no more
+BEYOND = 64  # zero bytes behind them: the scanner looks at 16 at once
+SLACK = 256  # bytes that are written beyond the end of what is
+HEAD = 1 << 16  # bytes in which the traces of a document begin, or it is not cut
 
 
-def decode(bodies: Sequence[bytes], received_unix_nano: Sequence[int] | None = None) -> Decoded:
-    """Return the spans of some documents.
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Documents, or some traces of one, as ExportTraceServiceRequest."""
+
+    requests: Stretches | list[bytes]  # one of each
+    followers: bytes  # trace id and span id, FOLLOWER bytes, of spans that follow from their parents
+    by_hand: int  # traces, and documents as a whole, that kernels left to Python
+    size: int  # bytes of JSON
+
+    def __len__(self) -> int:
+        return self.size
+
+
+def decode(bodies: Sequence[bytes | Written]) -> Decoded:
+    """Return the spans of some documents, or of such as are written already.
 
     Raises DecodeError for the first that is no Jaeger JSON.
     """
-    encoder = Encoder()
-    followers: list[str] = []
-    requests = [each(body, i, lambda found: _request(found, encoder, followers)) for i, body in enumerate(bodies)]
-    decoded = otlp.decode(requests, received_unix_nano)
-    if not followers:
-        return decoded
-    identity = pl.concat_str(pl.col("trace_id").bin.encode("hex"), pl.col("span_id").bin.encode("hex"))
-    spans = decoded.spans.with_columns(follows_from=identity.is_in(followers))
-    return Decoded(spans, decoded.rejected)
+    written: list[Written] = []
+    first = 0
+    for is_written, some in groupby(bodies, lambda body: isinstance(body, Written)):
+        group: list[Any] = list(some)
+        try:
+            written += group if is_written else [write(group)]
+        except DecodeError as error:
+            raise DecodeError(error.reason, record=first + error.record, byte=error.byte) from None
+        first += len(group)
+    found = [otlp.decode(each_of.requests) for each_of in written]
+    rejected = sum((Counter(part.rejected) for part in found), Counter[str]())
+    followers = b"".join({each_of.followers for each_of in written})
+    return Decoded(_following(concat([part.spans for part in found]), followers), dict(rejected))
 
 
-def _request(document: Any, encoder: Encoder, followers: list[str]) -> bytes:
-    """Return a document as ExportTraceServiceRequest; add (trace, span) of those that follow from their parents."""
-    return b"".join(part for trace in _traces(document) for part in _trace(trace, encoder, followers))
+def _following(spans: pl.DataFrame, followers: bytes) -> pl.DataFrame:
+    """Mark the spans that follow from their parents."""
+    if not followers or spans.is_empty():
+        return spans
+    ids = np.frombuffer(followers, np.uint8).reshape(-1, FOLLOWER)
+    found = pl.DataFrame({"trace_id": _binary(ids[:, :16]), "span_id": _binary(ids[:, 16:])}).to_struct("followers")
+    return spans.with_columns(follows_from=pl.struct("trace_id", "span_id").is_in(found.implode()))
 
 
-def _traces(document: Any) -> list[Json]:
-    """Return the traces of a document in any of its forms."""
-    if isinstance(document, list):
-        return listed(document, "the document")
-    if not isinstance(document, Mapping):
-        raise DecodeError(f"a {type(document).__name__} where Jaeger JSON has an object with data")
-    if "data" in document:
-        if not document["data"] and document.get("errors"):
-            raise DecodeError(f"an answer of Jaeger's API without traces; it says: {document['errors']!r:.200}")
-        return listed(document["data"], "data")
-    if "spans" in document:
-        return [document]
-    raise DecodeError(f"neither data nor spans among the keys {sorted(map(str, document))[:5]}")
+def _binary(rows: NDArray[np.uint8]) -> pl.Series:
+    """Return a column of which each row has the bytes of one."""
+    kind = pa.binary(rows.shape[1])
+    return pl.Series(pa.FixedSizeBinaryArray.from_buffers(kind, len(rows), [None, pa.py_buffer(rows.tobytes())]))
 
 
-def _trace(trace: Json, encoder: Encoder, followers: list[str]) -> Iterator[bytes]:
-    spans = listed(trace.get("spans"), "spans")
-    processes = trace.get("processes")
-    known = processes if isinstance(processes, Mapping) else {}
-    present = {_padded(span.get("spanID"), 16) for span in spans}
-    groups: dict[tuple[str, str, str], list[bytes]] = defaultdict(list)
-    inline: dict[str, Any] = {}  # processes that stand in the spans themselves
-    for span in spans:
-        tags = _tags(listed(span.get("tags"), "tags"), encoder)
-        process = str(span.get("processID", ""))
-        if isinstance(span.get("process"), Mapping):
-            process = f"inline {json.dumps(span['process'], sort_keys=True)}"
-            inline[process] = span["process"]
-        converted, follows = _span(span, tags, present)
-        if follows:
-            followers.append(converted["traceId"] + converted["spanId"])
-        group = (process, tags.first(SCOPE_NAME), tags.first(SCOPE_VERSION))
-        groups[group].append(encoder.span(converted, tags.attributes))
-    for (process, name, version), members in groups.items():
-        own = inline.get(process) or known.get(process)
-        yield encoder.resource_spans(_resource(own), [({"name": name, "version": version}, members)])
+def parts(document: bytes, size: int, side_by_side: Callable[..., Iterable[Written]]) -> list[Written] | None:
+    """Return a document's traces, written in parts of `size` bytes and more; None when it must be read as a whole.
 
-
-class _Tags(NamedTuple):
-    """The tags of a span."""
-
-    fields: dict[str, str]  # those of FIELDS
-    failed: bool  # Jaeger's own mark of a failed span: "error" as a boolean; proxies write text, which is theirs
-    attributes: bytes  # the others, encoded
-
-    def first(self, keys: Sequence[str]) -> str:
-        return next((self.fields[key] for key in keys if key in self.fields), "")
-
-
-def _tags(tags: list[Json], encoder: Encoder) -> _Tags:
-    fields: dict[str, str] = {}
-    failed = False
-    parts = []
-    for tag in tags:
-        key, value = tag.get("key"), tag.get("value")
-        if key.__class__ is str and key in FIELDS:
-            fields[key] = str(value)
-        elif key == "error" and isinstance(value, bool):
-            failed |= value
-        else:
-            parts.append(encoder.attribute(9, key, _kind(tag.get("type"), value), value))
-    return _Tags(fields, failed, b"".join(parts))
-
-
-def _kind(said: Any, value: Any) -> str:
-    """Return what OTLP JSON calls a value; one whose type is not said has the type JSON gives it."""
-    if said.__class__ is str and (kind := VALUES.get(said) or VALUES.get(said.lower())):
-        return kind
-    if isinstance(value, bool):
-        return "boolValue"
-    return "intValue" if isinstance(value, int) else "doubleValue" if isinstance(value, float) else "stringValue"
-
-
-def _span(span: Json, tags: _Tags, present: set[str]) -> tuple[dict[str, Any], bool]:
-    """Return a span as OTLP JSON has it, without its attributes, and whether it follows from its parent."""
-    start = whole(span.get("startTime"), "startTime") * MICROSECOND
-    trace = _padded(span.get("traceID"), 32)
-    parent, follows, links = _references(span, trace, present)
-    status = STATUSES.get(tags.first(("otel.status_code",)).upper(), 0) or (STATUS_ERROR if tags.failed else 0)
-    return {
-        "traceId": trace,
-        "spanId": _padded(span.get("spanID"), 16),
-        "parentSpanId": parent,
-        "traceState": tags.first(("w3c.tracestate",)),
-        "name": span.get("operationName"),
-        "kind": KINDS.get(tags.first(("span.kind",)).lower(), 0),
-        "startTimeUnixNano": start,
-        "endTimeUnixNano": start + whole(span.get("duration"), "duration") * MICROSECOND,
-        "events": [_event(log) for log in listed(span.get("logs"), "logs")],
-        "links": links,
-        "flags": span.get("flags"),
-        "status": {"code": status, "message": tags.first(("otel.status_description",))},
-    }, follows
-
-
-def _references(span: Json, trace: str, present: set[str]) -> tuple[str, bool, list[Json]]:
-    """Return the parent's id, whether it did not wait, and the other references as links.
-
-    The parent is the first CHILD_OF whose span is in the trace, else the first
-    other reference whose span is, else the first reference of this trace.
+    side_by_side: as `map`, and may run some at once. All of the document is sound, or there are no parts.
     """
-    references = listed(span.get("references"), "references")
-    if not references and span.get("parentSpanID"):  # Jaeger before 1.3
-        references = [{"refType": "CHILD_OF", "traceID": trace, "spanID": span["parentSpanID"]}]
-    if not references:
-        return "", False, []
-    ranked = sorted(
-        (reference for reference in references if _padded(reference.get("traceID"), 32) in (trace, "")),
-        key=lambda reference: (
-            _padded(reference.get("spanID"), 16) not in present,
-            reference.get("refType") != "CHILD_OF",
-        ),
-    )
-    chosen = ranked[0] if ranked else None
-    links: list[Json] = [
-        {"traceId": _padded(other.get("traceID"), 32), "spanId": _padded(other.get("spanID"), 16)}
-        for other in references
-        if other is not chosen
-    ]
-    if chosen is None:
-        return "", False, links
-    return _padded(chosen.get("spanID"), 16), chosen.get("refType") == "FOLLOWS_FROM", links
+    start = np.frombuffer(document[:HEAD] + bytes(BEYOND), np.uint8)
+    first, form = _jaeger.head(start.ctypes.data)
+    if form != _jaeger.IN_DATA:
+        return None
+    source = np.frombuffer(document, np.uint8)
+    end = 0
+
+    def cuts(at: int) -> Iterator[list[memoryview]]:
+        nonlocal end
+        pieces: list[memoryview] = []
+        begin = at
+        while at >= 0:
+            end, behind = _jaeger.cut(source, at, len(source), PORTION)
+            pieces.append(memoryview(document)[at : max(end, at)])
+            if behind < 0 or end - begin >= size:
+                yield pieces
+                pieces, begin = [], behind
+            at = behind
+
+    try:
+        found = list(side_by_side(_part, cuts(first - start.ctypes.data)))
+        document[: first - start.ctypes.data].decode()
+        document[max(end, 0) :].decode()
+    except (DecodeError, UnicodeDecodeError):
+        return None
+    rest = np.frombuffer(document[end + 1 :] + bytes(BEYOND), np.uint8)
+    if end < 0 or not _jaeger.is_end(rest.ctypes.data, rest.ctypes.data + len(rest) - BEYOND, form):
+        return None
+    followers = b"".join(part.followers for part in found)  # a span may have its like in another part
+    return [replace(part, followers=followers) for part in found]
 
 
-def _padded(identifier: Any, digits: int) -> str:
-    """Return an id in lower case; some backends drop leading zeros."""
-    return identifier.lower().rjust(digits, "0") if isinstance(identifier, str) and identifier else ""
+def _part(pieces: Sequence[memoryview]) -> Written:
+    return write(pieces, in_part=True)
 
 
-def _attribute(tag: Json) -> Json:
-    """Return a tag as an attribute of OTLP JSON."""
-    return {"key": tag.get("key"), "value": {_kind(tag.get("type"), tag.get("value")): tag.get("value")}}
+def write(bodies: Sequence[bytes | memoryview], *, in_part: bool = False) -> Written:
+    """Return documents as requests.
+
+    in_part: they are no documents, but what stands between the brackets of one.
+    Raises DecodeError for the first that is no Jaeger JSON.
+    """
+    writer = _Writer(bodies, in_part=in_part)
+    for first, last in _portions(list(map(len, bodies))):
+        writer.write(first, last)
+    return writer.written()
 
 
-def _event(log: Json) -> Json:
-    """Return a log entry; its field `event` is the name."""
-    fields = listed(log.get("fields"), "fields")
-    name = next((str(f.get("value")) for f in fields if f.get("key") == "event"), "")
-    return {
-        "timeUnixNano": whole(log.get("timestamp"), "timestamp") * MICROSECOND,
-        "name": name,
-        "attributes": [_attribute(f) for f in fields if f.get("key") != "event"],
-    }
+def _portions(lengths: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Yield ranges of bodies of at most PORTION bytes; a longer one is alone."""
+    first = size = 0
+    for i, length in enumerate(lengths):
+        if i > first and size + length > PORTION:
+            yield first, i
+            first, size = i, 0
+        size += length
+    if first < len(lengths):
+        yield first, len(lengths)
 
 
-def _resource(process: Any) -> Json:
-    """Return a process as a resource."""
-    if not isinstance(process, Mapping):
-        return {"attributes": []}
-    attributes = [_attribute(tag) for tag in listed(process.get("tags"), "process tags")]
-    if process.get("serviceName"):
-        attributes.append({"key": "service.name", "value": {"stringValue": process["serviceName"]}})
-    return {"attributes": attributes}
+class _Writer:
+    """Writes documents one behind another, and what kernels leave of them beside."""
+
+    def __init__(self, bodies: Sequence[bytes | memoryview], *, in_part: bool) -> None:
+        self._bodies, self._in_part = bodies, in_part
+        self._lengths = np.array(list(map(len, bodies)), np.int64)
+        self._size = int(self._lengths.sum())
+        self._room = room_for(int(self._lengths.max(initial=0)))
+        self._out = np.empty(self._size + SLACK, np.uint8)
+        self._names = np.empty(self._size // 4 + SLACK, np.uint8)
+        self._ends = np.zeros(len(bodies), np.int64)
+        self._left = np.empty((_jaeger.MOST_LEFT, 3), np.int64)
+        self._state = np.zeros(_jaeger.COUNTED, np.int64)
+        self._secret = np.uint64(int.from_bytes(os.urandom(8), "little") | 1)
+        self._encoder = Encoder()
+        self._followers = bytearray()
+        self._by_hand = 0
+        self._mended: dict[int, bytes] = {}  # requests that kernels did not write, or not all of
+
+    def write(self, first: int, last: int) -> None:
+        """Write the bodies from `first` to before `last`."""
+        text = b"\0".join([*self._bodies[first:last], bytes(BEYOND)])
+        lengths = self._lengths[first:last]
+        stops = np.cumsum(lengths + 1) - 1
+        starts, ends, state = stops - lengths, self._ends[first:last], self._state
+        source = np.frombuffer(text, np.uint8)
+        room = (self._room, self._out, ends, self._names, self._left, state, self._secret)
+        state[_jaeger.DOCUMENT] = 0
+        while True:
+            _jaeger.write(source, starts, stops, self._in_part, *room)
+            number = first + int(state[_jaeger.DOCUMENT])
+            if state[_jaeger.OUTCOME] == _jaeger.DONE:
+                return
+            if state[_jaeger.OUTCOME] == _jaeger.IN_PART:
+                self._complete(number - 1, text)
+            else:
+                self._as_a_whole(number)
+                ends[number - first] = state[_jaeger.USED]
+                state[_jaeger.DOCUMENT] += 1
+
+    def _complete(self, number: int, text: bytes) -> None:
+        """Write the traces that kernels left of a body."""
+        left = self._left[: self._state[_jaeger.LEFT]].tolist()
+        # As deep as it stood; and by itself it must be JSON that needs no repair, as the others are.
+        traces = [b'{"data":[' + text[start:stop] + b"]}" for start, stop, _ in left]
+        if not all(map(_is_json, traces)):
+            self._as_a_whole(number)
+            return
+        at = int(self._ends[number - 1]) if number else 0
+        found = []
+        for trace, (_, _, place) in zip(traces, left, strict=True):
+            found += [self._out[at:place].tobytes(), each(trace, number, self._request)]
+            at = place
+        self._by_hand += len(left)
+        self._mended[number] = b"".join([*found, self._out[at : self._ends[number]].tobytes()])
+
+    def _as_a_whole(self, number: int) -> None:
+        """Write a body without kernels."""
+        if self._in_part:
+            raise DecodeError("not to be read in parts")
+        self._mended[number] = each(bytes(self._bodies[number]), number, self._request)
+        self._by_hand += 1
+
+    def _request(self, document: Any) -> bytes:
+        return request(document, self._encoder, self._followers)
+
+    def written(self) -> Written:
+        """Return all of it."""
+        starts = np.concatenate([np.zeros(1, np.int64), self._ends])[:-1]
+        requests: Stretches | list[bytes] = Stretches(self._out.data.toreadonly(), starts, self._ends)
+        if self._mended:
+            ranges = zip(starts.tolist(), self._ends.tolist(), strict=True)
+            requests = [self._out[start:end].tobytes() for start, end in ranges]
+            for number, mended in self._mended.items():
+                requests[number] = mended
+        followers = self._names[: self._state[_jaeger.FOLLOWED]].tobytes() + self._followers
+        return Written(requests, bytes(followers), self._by_hand, self._size)
+
+
+def _is_json(text: bytes) -> bool:
+    try:
+        orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return False
+    return True
+
+
+def warm() -> None:
+    """Compile every kernel, or load it from its cache, by reading one small document, whole and in parts."""
+    document = b'{"data":[{"spans":[{"traceID":"1","spanID":"1"}]}]}'
+    parts(document, 1, map)
+    decode([document])
