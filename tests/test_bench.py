@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from tests.bench import answers, compare, decode, mesh, paths
+from tests.bench import answers, compare, decode, jaeger_json, mesh, paths
+
+PARTS = {"answers": answers, "compare": compare, "decode": decode, "jaeger": jaeger_json, "mesh": mesh, "paths": paths}
 
 
-@pytest.mark.parametrize(
-    "part", [answers, compare, decode, mesh, paths], ids=["answers", "compare", "decode", "mesh", "paths"]
-)
+@pytest.mark.parametrize("part", PARTS.values(), ids=PARTS)
 def test_every_part_measures_something(part: object) -> None:
     figures = part.measure(4_000)  # type: ignore[attr-defined]  # modules share the name
     assert figures

@@ -16,7 +16,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import answers, compare, decode, ingest, mesh, paths
+from tests.bench import answers, compare, decode, ingest, jaeger_json, mesh, paths
 
 RUNS = 5
 
@@ -45,6 +45,7 @@ PARTS: dict[str, Callable[[int], dict[str, float]]] = {
     "paths": paths.measure,
     "answers": answers.measure,
     "compare": compare.measure,
+    "jaeger": jaeger_json.measure,
     "mesh": mesh.measure,
     "ingest": lambda _spans: ingest.measure(),
     "start-up": lambda _spans: start_up(),

@@ -49,7 +49,7 @@ class Written:
         return self.size
 
 
-def decode(bodies: Sequence[bytes | Written]) -> Decoded:
+def decode(bodies: Sequence[bytes | bytearray | Written]) -> Decoded:
     """Return the spans of some documents, or of such as are written already.
 
     Raises DecodeError for the first that is no Jaeger JSON.
@@ -84,7 +84,9 @@ def _binary(rows: NDArray[np.uint8]) -> pl.Series:
     return pl.Series(pa.FixedSizeBinaryArray.from_buffers(kind, len(rows), [None, pa.py_buffer(rows.tobytes())]))
 
 
-def parts(document: bytes, size: int, side_by_side: Callable[..., Iterable[Written]]) -> list[Written] | None:
+def parts(
+    document: bytes | bytearray, size: int, side_by_side: Callable[..., Iterable[Written]]
+) -> list[Written] | None:
     """Return a document's traces, written in parts of `size` bytes and more; None when it must be read as a whole.
 
     side_by_side: as `map`, and may run some at once. All of the document is sound, or there are no parts.
@@ -93,7 +95,8 @@ def parts(document: bytes, size: int, side_by_side: Callable[..., Iterable[Writt
     first, form = _jaeger.head(start.ctypes.data)
     if form != _jaeger.IN_DATA:
         return None
-    source = np.frombuffer(document, np.uint8)
+    text = memoryview(document).toreadonly()
+    source = np.frombuffer(text, np.uint8)
     end = 0
 
     def cuts(at: int) -> Iterator[list[memoryview]]:
@@ -102,7 +105,7 @@ def parts(document: bytes, size: int, side_by_side: Callable[..., Iterable[Writt
         begin = at
         while at >= 0:
             end, behind = _jaeger.cut(source, at, len(source), PORTION)
-            pieces.append(memoryview(document)[at : max(end, at)])
+            pieces.append(text[at : max(end, at)])
             if behind < 0 or end - begin >= size:
                 yield pieces
                 pieces, begin = [], behind
