@@ -42,20 +42,13 @@ def by_hand(bodies: Sequence[bytes]) -> Outcome:
     return requests, ids(bytes(followers))
 
 
-def requests_of(written: jaeger.Written) -> list[bytes]:
-    found = written.requests
-    if isinstance(found, list):
-        return found
-    return [bytes(found.raw[first:last]) for first, last in zip(found.starts, found.ends, strict=True)]
-
-
 def by_kernels(bodies: Sequence[bytes]) -> tuple[Outcome, int]:
     """Return (what kernels make of documents, and Python of the rest; how much the rest is)."""
     try:
         written = jaeger.write(bodies)
     except DecodeError as error:
         return (error.reason, error.record, error.byte), 1
-    return (requests_of(written), ids(written.followers)), written.by_hand
+    return (written.requests, ids(written.followers)), written.by_hand
 
 
 def assert_same(*bodies: bytes) -> int:
@@ -314,7 +307,7 @@ def test_a_document_in_parts_is_the_document(size: int) -> None:
         assert parts
         assert (len(parts) > 1) == (size < 2_000_000)
         assert sum(part.by_hand for part in parts) == 0
-        assert b"".join(request for part in parts for request in requests_of(part)) == by_hand([body])[0][0]
+        assert b"".join(request for part in parts for request in part.requests) == by_hand([body])[0][0]
 
 
 def test_a_span_has_its_like_in_another_part(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -331,4 +324,4 @@ def test_odd_documents_in_parts_are_the_document_or_none(odd: bytes, monkeypatch
     monkeypatch.setattr(jaeger, "PORTION", 1)
     for body in (odd, *(odd[:at] for at in range(0, len(odd), 97))):
         if parts := jaeger.parts(body, 1, map):
-            assert b"".join(request for part in parts for request in requests_of(part)) == by_hand([body])[0][0]
+            assert b"".join(request for part in parts for request in part.requests) == by_hand([body])[0][0]

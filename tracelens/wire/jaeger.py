@@ -8,10 +8,8 @@ rest, which also says what it means, and both the same bytes. They are read by
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -21,26 +19,28 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tracelens.errors import DecodeError
-from tracelens.spans import concat
 from tracelens.wire import _jaeger, otlp
-from tracelens.wire._chunk import Stretches
 from tracelens.wire._encode import Encoder
 from tracelens.wire._jaeger_tables import FOLLOWER, room_for
 from tracelens.wire.decoded import Decoded
 from tracelens.wire.otlp_json import each
 from tracelens.wire.translate.jaeger import request
 
-PORTION = 1 << 18  # bytes of documents that kernels are given at once: they stay near, and a bad one wastes no more
+PORTION = 1 << 18  # bytes of documents that kernels are given at once: they stay near
+FIRST = 1 << 13  # of the first ones, as often doubled: where every document is bad, this much is done for each
 BEYOND = 64  # zero bytes behind them: the scanner looks at 16 at once
 SLACK = 256  # bytes that are written beyond the end of what is
 HEAD = 1 << 16  # bytes in which the traces of a document begin, or it is not cut
+
+
+Body = bytes | bytearray | memoryview
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
     """Documents, or some traces of one, as ExportTraceServiceRequest."""
 
-    requests: Stretches | list[bytes]  # one of each
+    requests: list[bytes]
     followers: bytes  # trace id and span id, FOLLOWER bytes, of spans that follow from their parents
     by_hand: int  # traces, and documents as a whole, that kernels left to Python
     size: int  # bytes of JSON
@@ -49,24 +49,14 @@ class Written:
         return self.size
 
 
-def decode(bodies: Sequence[bytes | bytearray | Written]) -> Decoded:
+def decode(bodies: Sequence[Body | Written]) -> Decoded:
     """Return the spans of some documents, or of such as are written already.
 
     Raises DecodeError for the first that is no Jaeger JSON.
     """
-    written: list[Written] = []
-    first = 0
-    for is_written, some in groupby(bodies, lambda body: isinstance(body, Written)):
-        group: list[Any] = list(some)
-        try:
-            written += group if is_written else [write(group)]
-        except DecodeError as error:
-            raise DecodeError(error.reason, record=first + error.record, byte=error.byte) from None
-        first += len(group)
-    found = [otlp.decode(each_of.requests) for each_of in written]
-    rejected = sum((Counter(part.rejected) for part in found), Counter[str]())
-    followers = b"".join({each_of.followers for each_of in written})
-    return Decoded(_following(concat([part.spans for part in found]), followers), dict(rejected))
+    written = write(bodies)
+    decoded = otlp.decode(written.requests)
+    return Decoded(_following(decoded.spans, written.followers), decoded.rejected)
 
 
 def _following(spans: pl.DataFrame, followers: bytes) -> pl.DataFrame:
@@ -84,18 +74,16 @@ def _binary(rows: NDArray[np.uint8]) -> pl.Series:
     return pl.Series(pa.FixedSizeBinaryArray.from_buffers(kind, len(rows), [None, pa.py_buffer(rows.tobytes())]))
 
 
-def parts(
-    document: bytes | bytearray, size: int, side_by_side: Callable[..., Iterable[Written]]
-) -> list[Written] | None:
+def parts(document: Body, size: int, side_by_side: Callable[..., Iterable[Written]]) -> list[Written] | None:
     """Return a document's traces, written in parts of `size` bytes and more; None when it must be read as a whole.
 
     side_by_side: as `map`, and may run some at once. All of the document is sound, or there are no parts.
     """
-    start = np.frombuffer(document[:HEAD] + bytes(BEYOND), np.uint8)
+    text = memoryview(document).toreadonly()
+    start = np.frombuffer(bytes(text[:HEAD]) + bytes(BEYOND), np.uint8)
     first, form = _jaeger.head(start.ctypes.data)
     if form != _jaeger.IN_DATA:
         return None
-    text = memoryview(document).toreadonly()
     source = np.frombuffer(text, np.uint8)
     end = 0
 
@@ -113,11 +101,11 @@ def parts(
 
     try:
         found = list(side_by_side(_part, cuts(first - start.ctypes.data)))
-        document[: first - start.ctypes.data].decode()
-        document[max(end, 0) :].decode()
+        str(text[: first - start.ctypes.data], "utf-8")
+        str(text[max(end, 0) :], "utf-8")
     except (DecodeError, UnicodeDecodeError):
         return None
-    rest = np.frombuffer(document[end + 1 :] + bytes(BEYOND), np.uint8)
+    rest = np.frombuffer(bytes(text[end + 1 :]) + bytes(BEYOND), np.uint8)
     if end < 0 or not _jaeger.is_end(rest.ctypes.data, rest.ctypes.data + len(rest) - BEYOND, form):
         return None
     followers = b"".join(part.followers for part in found)  # a span may have its like in another part
@@ -128,107 +116,113 @@ def _part(pieces: Sequence[memoryview]) -> Written:
     return write(pieces, in_part=True)
 
 
-def write(bodies: Sequence[bytes | memoryview], *, in_part: bool = False) -> Written:
-    """Return documents as requests.
+def write(bodies: Iterable[Body | Written], *, in_part: bool = False) -> Written:
+    """Return documents as requests, one of each; such as are written already are joined.
 
     in_part: they are no documents, but what stands between the brackets of one.
     Raises DecodeError for the first that is no Jaeger JSON.
     """
-    writer = _Writer(bodies, in_part=in_part)
-    for first, last in _portions(list(map(len, bodies))):
-        writer.write(first, last)
-    return writer.written()
-
-
-def _portions(lengths: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Yield ranges of bodies of at most PORTION bytes; a longer one is alone."""
-    first = size = 0
-    for i, length in enumerate(lengths):
-        if i > first and size + length > PORTION:
-            yield first, i
-            first, size = i, 0
-        size += length
-    if first < len(lengths):
-        yield first, len(lengths)
+    writer = _Writer(in_part=in_part)
+    for body in bodies:
+        if isinstance(body, Written):
+            writer.join(body)
+        else:
+            writer.take(body)
+    writer.write()
+    return Written(writer.requests, bytes(writer.followers), writer.by_hand, writer.size)
 
 
 class _Writer:
-    """Writes documents one behind another, and what kernels leave of them beside."""
+    """Writes documents, some at a time, and what kernels leave of them."""
 
-    def __init__(self, bodies: Sequence[bytes | memoryview], *, in_part: bool) -> None:
-        self._bodies, self._in_part = bodies, in_part
-        self._lengths = np.array(list(map(len, bodies)), np.int64)
-        self._size = int(self._lengths.sum())
-        self._room = room_for(int(self._lengths.max(initial=0)))
-        self._out = np.empty(self._size + SLACK, np.uint8)
-        self._names = np.empty(self._size // 4 + SLACK, np.uint8)
-        self._ends = np.zeros(len(bodies), np.int64)
+    def __init__(self, *, in_part: bool) -> None:
+        self.requests: list[bytes] = []
+        self.followers = bytearray()
+        self.by_hand = self.size = 0
+        self._in_part = in_part
+        self._number = 0  # of bodies that are written
+        self._bodies: list[Body] = []  # that are not
+        self._pending = 0  # bytes of them
+        self._encoder = Encoder()
+        self._enough = self._roomy = min(FIRST, PORTION)
+        self._room = room_for(self._roomy)
         self._left = np.empty((_jaeger.MOST_LEFT, 3), np.int64)
         self._state = np.zeros(_jaeger.COUNTED, np.int64)
         self._secret = np.uint64(int.from_bytes(os.urandom(8), "little") | 1)
-        self._encoder = Encoder()
-        self._followers = bytearray()
-        self._by_hand = 0
-        self._mended: dict[int, bytes] = {}  # requests that kernels did not write, or not all of
 
-    def write(self, first: int, last: int) -> None:
-        """Write the bodies from `first` to before `last`."""
-        text = b"\0".join([*self._bodies[first:last], bytes(BEYOND)])
-        lengths = self._lengths[first:last]
+    def take(self, body: Body) -> None:
+        """Take a body in; write those before it when they are enough together."""
+        if self._pending + len(body) > self._enough:
+            self.write()
+        self._bodies.append(body)
+        self._pending += len(body)
+
+    def join(self, written: Written) -> None:
+        """Take in what is written."""
+        self.write()
+        self.requests += written.requests
+        self.followers += written.followers
+        self.by_hand += written.by_hand
+        self.size += written.size
+        self._number += 1
+
+    def write(self) -> None:
+        """Write the bodies that were taken in."""
+        text = b"\0".join([*self._bodies, bytes(BEYOND)])
+        lengths = np.array(list(map(len, self._bodies)), np.int64)
         stops = np.cumsum(lengths + 1) - 1
-        starts, ends, state = stops - lengths, self._ends[first:last], self._state
-        source = np.frombuffer(text, np.uint8)
-        room = (self._room, self._out, ends, self._names, self._left, state, self._secret)
-        state[_jaeger.DOCUMENT] = 0
-        while True:
-            _jaeger.write(source, starts, stops, self._in_part, *room)
-            number = first + int(state[_jaeger.DOCUMENT])
-            if state[_jaeger.OUTCOME] == _jaeger.DONE:
-                return
-            if state[_jaeger.OUTCOME] == _jaeger.IN_PART:
-                self._complete(number - 1, text)
-            else:
-                self._as_a_whole(number)
-                ends[number - first] = state[_jaeger.USED]
-                state[_jaeger.DOCUMENT] += 1
+        ends, state = np.zeros(len(lengths), np.int64), self._state
+        out = np.empty(self._pending + SLACK, np.uint8)
+        names = np.empty(self._pending // 4 + SLACK, np.uint8)
+        if self._pending > self._roomy:
+            self._roomy = max(self._pending, self._enough)
+            self._room = room_for(self._roomy)
+        source = (np.frombuffer(text, np.uint8), stops - lengths, stops, self._in_part, self._room)
+        state[[_jaeger.DOCUMENT, _jaeger.USED, _jaeger.FOLLOWED]] = 0
+        done = at = 0
+        while done < len(lengths):
+            _jaeger.write(*source, out, ends, names, self._left, state, self._secret)
+            whole = int(state[_jaeger.DOCUMENT]) - (state[_jaeger.OUTCOME] == _jaeger.IN_PART)
+            for end in ends[done:whole].tolist():
+                self.requests.append(out[at:end].tobytes())
+                at = end
+            done = whole
+            if state[_jaeger.OUTCOME] != _jaeger.DONE:
+                in_part = state[_jaeger.OUTCOME] == _jaeger.IN_PART
+                end = int(ends[done]) if in_part else at
+                self.requests.append(self._completed(done, text, out[at:end]) if in_part else self._as_a_whole(done))
+                state[_jaeger.DOCUMENT] = done = done + 1
+                at = end
+        self.followers += names[: state[_jaeger.FOLLOWED]].tobytes()
+        self.size += self._pending
+        self._number += len(lengths)
+        self._bodies, self._pending = [], 0
+        self._enough = min(2 * self._enough, PORTION)
 
-    def _complete(self, number: int, text: bytes) -> None:
-        """Write the traces that kernels left of a body."""
+    def _completed(self, number: int, text: bytes, written: NDArray[np.uint8]) -> bytes:
+        """Return a body of which kernels left some traces."""
         left = self._left[: self._state[_jaeger.LEFT]].tolist()
         # As deep as it stood; and by itself it must be JSON that needs no repair, as the others are.
         traces = [b'{"data":[' + text[start:stop] + b"]}" for start, stop, _ in left]
         if not all(map(_is_json, traces)):
-            self._as_a_whole(number)
-            return
-        at = int(self._ends[number - 1]) if number else 0
-        found = []
+            return self._as_a_whole(number)
+        begin = int(self._state[_jaeger.USED]) - len(written)
+        found, at = [], 0
         for trace, (_, _, place) in zip(traces, left, strict=True):
-            found += [self._out[at:place].tobytes(), each(trace, number, self._request)]
-            at = place
-        self._by_hand += len(left)
-        self._mended[number] = b"".join([*found, self._out[at : self._ends[number]].tobytes()])
+            found += [written[at : place - begin].tobytes(), each(trace, self._number + number, self._request)]
+            at = place - begin
+        self.by_hand += len(left)
+        return b"".join([*found, written[at:].tobytes()])
 
-    def _as_a_whole(self, number: int) -> None:
-        """Write a body without kernels."""
+    def _as_a_whole(self, number: int) -> bytes:
+        """Return a body that is written without kernels."""
         if self._in_part:
             raise DecodeError("not to be read in parts")
-        self._mended[number] = each(bytes(self._bodies[number]), number, self._request)
-        self._by_hand += 1
+        self.by_hand += 1
+        return each(bytes(self._bodies[number]), self._number + number, self._request)
 
     def _request(self, document: Any) -> bytes:
-        return request(document, self._encoder, self._followers)
-
-    def written(self) -> Written:
-        """Return all of it."""
-        starts = np.concatenate([np.zeros(1, np.int64), self._ends])[:-1]
-        requests: Stretches | list[bytes] = Stretches(self._out.data.toreadonly(), starts, self._ends)
-        if self._mended:
-            ranges = zip(starts.tolist(), self._ends.tolist(), strict=True)
-            requests = [self._out[start:end].tobytes() for start, end in ranges]
-            for number, mended in self._mended.items():
-                requests[number] = mended
-        followers = self._names[: self._state[_jaeger.FOLLOWED]].tobytes() + self._followers
-        return Written(requests, bytes(followers), self._by_hand, self._size)
+        return request(document, self._encoder, self.followers)
 
 
 def _is_json(text: bytes) -> bool:
