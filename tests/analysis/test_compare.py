@@ -259,6 +259,9 @@ def test_a_node_of_few_calls_is_told_without_a_verdict() -> None:
     notes = dict(found.select(pl.col("path").list.last(), "note").rows())
     assert notes == {"mail mail": "new", "cart cart": None, "db db": None, "shop web": None}
     assert found.filter(note="new")["p_value"].to_list() == [None]
+    _, found = compared([QUICK] * 36 + [OTHER] * 4, [QUICK] * 36 + [OTHER] * 4)
+    notes = dict(found.select(pl.col("path").list.last(), "note").rows())
+    assert notes == {"mail mail": "in fewer than 10 calls", "cart cart": None, "db db": None, "shop web": None}
 
 
 def test_nodes_of_a_route_with_too_few_calls_are_told_without_a_verdict() -> None:
