@@ -111,8 +111,9 @@ def test_lines_and_tables_have_a_row_each(compare: Run) -> None:
 
 
 def test_sides_of_one_source_by_filter(compare: Run) -> None:
-    sides = ("--where-a", "service=cart", "--where-b", "service=db", "--where", "status=ok")
+    sides = ("--where-a", "service=cart", "--where-b", "service=db", "--where", "route~^POST")
     rows = compare(DUMP, *sides, "--format", "json").document["rows"]
+    assert {row["route"] for row in rows} == {"POST /reservations", "POST /tables/reservations", "POST /ledger"}
     assert {(row["service"], row["n_a"] == 0, row["n_b"] == 0) for row in rows} == {
         ("cart", False, True),
         ("db", True, False),
