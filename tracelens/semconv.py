@@ -39,7 +39,6 @@ ENVOY_RESPONSE_FLAGS: Final[Names] = ("response_flags",)
 ENVOY_COMPONENT: Final[Names] = ("component",)
 ENVOY_REQUEST_ID: Final[Names] = ("guid:x-request-id",)
 ENVOY_UPSTREAM_ADDRESS: Final[Names] = ("upstream_address",)
-ENVOY_RETRY_COUNT: Final[Names] = ("retry.count",)
 # Tags a mesh's owner sets, in microseconds: %COMMON_DURATION(DS_RX_BEG:US_TX_BEG:us)%, and US_TX_BEG:US_RX_END.
 ENVOY_SENT_US: Final[Names] = ("mesh.req_proxy_us",)
 ENVOY_HELD_US: Final[Names] = ("mesh.up_total_us",)
@@ -61,6 +60,9 @@ LINKERD_DIRECTION: Final[Names] = ("direction",)  # inbound or outbound
 # -- whom a client span says it calls
 PEER_SERVICE: Final[Names] = ("service.peer.name", "peer.service")
 SERVER_ADDRESS: Final[Names] = ("server.address", "net.peer.name")
+
+# -- how often a request was sent before, by a span of its own each time
+RESEND_COUNT: Final[Names] = ("http.request.resend_count", "http.resend_count", "retry.count")
 
 # -- HTTP and RPC
 HTTP_METHOD: Final[Names] = ("http.request.method", "http.method")

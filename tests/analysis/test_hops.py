@@ -410,6 +410,43 @@ def test_percentiles_are_by_rank() -> None:
     assert (row["p50_nano"], row["mean_nano"]) == (5 * MILLISECOND, 55 * MILLISECOND // 10)
 
 
+def test_a_request_names_its_spans() -> None:
+    """The outermost, and the attempts in the order in which they began; one alone is not named."""
+    rows = requests(
+        trace("""
+        web/client  |-----------------|
+         web/out     |---------------|
+          web/try            |-----|
+           cat/in             |-|
+          web/try     |--|
+    """)
+    )
+    assert (rows["top"].to_list(), rows["tries"].to_list()) == ([0], [2])
+    assert rows["attempts"].to_list() == [[2, 3]]
+    alone = requests(trace("web/out |---|\n web/try |-|\n  cat/in  |"))
+    assert (alone["tries"].to_list(), alone["attempts"].to_list()) == ([1], [None])
+
+
+def test_a_callee_that_was_reached_twice_by_one_request() -> None:
+    """Without spans of attempts those of the callee stand for them."""
+    rows = requests(trace("web/out |-------|\n cat/in |-|\n cat/in     |-|"))
+    assert rows.select("tries", "attempts").rows() == [(2, [1, 2])]
+
+
+def test_a_gateway_names_the_attempts_of_what_it_sends_only() -> None:
+    rows = requests(trace("edge/gate |-------|\n edge/try |--|\n edge/try     |--|\n  cat/in      |"))
+    assert rows.select("service", "top", "attempts").rows() == [("edge", 0, None), ("cat", 0, [1, 2])]
+
+
+def test_a_request_that_says_it_was_sent_before() -> None:
+    rows = requests(trace("web/client |--| attr:http.request.resend_count#int=1\n cat/app ||"))
+    assert rows["resent"].to_list() == [True]
+    assert requests(trace("web/client |--| attr:http.request.resend_count#int=0\n cat/app ||"))["resent"].to_list() == [
+        False
+    ]
+    assert requests(trace("web/client |--|\n cat/app ||"))["resent"].to_list() == [False]
+
+
 def test_no_spans_are_no_hops() -> None:
     assert hops.hops(requests(frame([])).lazy()).collect().is_empty()
     assert hops.HOPS.names()[:4] == ["caller", "callee", "route", "level"]

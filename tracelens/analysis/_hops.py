@@ -206,6 +206,7 @@ def book(
     unplaced: Bool,
     sent: I64,
     held: I64,
+    attempt_of: I64,
     most: int,
 ) -> tuple[I64, I64, I64, I64, Bool, I8, I64, I64]:
     """Book the time of each request in traces first … last to its layers.
@@ -213,6 +214,7 @@ def book(
     unplaced: spans whose clock is too far from their parent's to be corrected.
     sent, held: of a proxy's span, nanoseconds until the request went on, and from then until the answer
     had come; held is -1 where that is not known. most: the highest level to use.
+    attempt_of: filled with the top span of the request that each attempt belongs to, where that took several.
     Returns per request: the top span; the lowest span of the caller's side, or -1; the proxy's span that
     sent it, or -1; the entry of the callee, of the last attempt that has one, or -1; whether the last attempt
     has one; the level; attempts seen; nanoseconds by layer.
@@ -303,9 +305,15 @@ def book(
             f = _latest(takers, taken, start, near, best if n > 1 else -1)
             level[m] = 1
             tries[m] = n
+            if n > 1:
+                for k in range(n):
+                    attempt_of[attempts[k]] = t
         else:
             f = _latest(takers, taken, start, near, -1)
             tries[m] = max(taken, 1)
+            if taken > 1:
+                for k in range(taken):
+                    attempt_of[takers[k]] = t
         if e >= 0 and n <= 1 and taken <= 1 and most >= 2 and held[e] >= 0:
             outer_low, outer_high = max(start[e], start[t]), min(end[e], end[t])
             outer_high = max(outer_low, outer_high)

@@ -72,6 +72,7 @@ LAYER_COLUMNS = tuple(f"{layer}_nano" for layer in LAYERS)
 REQUESTS = pl.Schema(
     {
         **CALLS,  # service, namespace and route are the callee's; start and duration the outermost span's
+        "top": pl.Int64(),  # the outermost span
         "caller_call": pl.Int64(),  # entry span of the call that made this one; null at the edge
         "sender": pl.Int64(),  # span of the proxy that sent it; null without one
         "by_gateway": pl.Boolean(),  # the callee is a gateway or waypoint, which passes it on
@@ -79,6 +80,8 @@ REQUESTS = pl.Schema(
         "expected": pl.Boolean(),  # and should have: false where the proxy says that the request reached nobody
         "level": pl.String(),
         "tries": pl.Int64(),  # attempts seen
+        "attempts": pl.List(pl.Int64()),  # their spans by start, where there are several; else null
+        "resent": pl.Boolean(),  # its sender says that it sent it before, in a request of its own
         "new_request_id": pl.Boolean(),  # the caller was called with another x-request-id; null where one is not known
         **dict.fromkeys(LAYER_COLUMNS, pl.Int64()),  # null: not told by the spans
         **MISSING,
@@ -126,6 +129,7 @@ def requests(forest: Forest, calls: Calls, *, most: Level = "L3", cut: bool = Fa
     )
     unplaced = (forest.marks & TRACE_MARK["skew_capped"]) != 0
     sent, held = _phases(forest) if LEVELS.index(most) >= 2 else (np.zeros(n, np.int64), np.full(n, -1, np.int64))
+    attempt_of = np.full(n, -1, np.int64)
 
     def work(first: int, last: int) -> tuple[I64, I64, I64, I64, Bool, I8, I64, I64]:
         return _hops.book(
@@ -145,12 +149,15 @@ def requests(forest: Forest, calls: Calls, *, most: Level = "L3", cut: bool = Fa
             unplaced,
             sent,
             held,
+            attempt_of,
             LEVELS.index(most),
         )
 
     parts = over_traces(forest.trace_offsets, work)
     top, side, sender, entry, reached, level, tries, layers = (np.concatenate(c) for c in zip(*parts, strict=True))
-    told = _table(forest, calls, top, side, sender, entry, reached, level, tries, layers).filter(~pl.col("echo"))
+    told = _table(forest, calls, top, side, sender, entry, reached, level, tries, layers)
+    told = _with_attempts(told, forest, attempt_of).select(BEFORE).cast({name: REQUESTS[name] for name in BEFORE})
+    told = told.filter(~pl.col("echo"))
     return explained(told, sampled=bool((calls.sampling.weight > 1).any()), cut=cut)
 
 
@@ -266,6 +273,7 @@ def _table(
             "is_root": above < 0,
             "echo": _echoes(forest, calls, side, sender, entry, caller_row),
             "weight": calls.sampling.weight[forest.trace_of(top)],
+            "top": top,
             "caller_call": _nullable(caller_call),
             "sender": _nullable(sender),
             "by_gateway": by_gateway,
@@ -273,13 +281,39 @@ def _table(
             "expected": reached | ~refused,
             "level": pl.Series(LEVELS, dtype=pl.String).gather(pl.Series(level, dtype=pl.UInt32)),
             "tries": tries,
+            "resent": _resent(spans, side),
             "new_request_id": _new_request_id(spans, sender, caller_call),
             **{name: _nullable(layers[:, k]) for k, name in enumerate(LAYER_COLUMNS)},
         }
     )
     if not (entry >= 0).all():
         found = name_missing(found, forest, calls, side, entry)
-    return found.select(BEFORE).cast({name: REQUESTS[name] for name in BEFORE})
+    return found
+
+
+def _with_attempts(found: pl.DataFrame, forest: Forest, attempt_of: I64) -> pl.DataFrame:
+    """Return `found`, rows of REQUESTS, with their attempts. attempt_of: the top span of each attempt's request."""
+    rows = np.flatnonzero(attempt_of >= 0)
+    each = pl.DataFrame(
+        {"top": attempt_of[rows], "attempts": rows, "start": forest.start[rows], "end": forest.end[rows]}
+    )
+    lists = (
+        each.sort("top", "start", "end", "attempts")
+        .group_by("top", maintain_order=True)
+        .agg("attempts")
+        .cast({"top": pl.Int64})
+    )
+    several = found.lazy().join(lists.lazy(), on="top", how="left", validate="m:1", maintain_order="left")
+    # A gateway's span is the top of what it takes, too.
+    return several.with_columns(pl.when(pl.col("tries") > 1).then("attempts")).collect()
+
+
+def _resent(spans: pl.DataFrame, side: I64) -> pl.Series:
+    """Return whether the caller's span of each request says that it was sent before."""
+    again = spans.select("kind", again=whole(spans.columns, semconv.RESEND_COUNT) > 0)["again"]
+    if again.null_count() == len(again):
+        return pl.repeat(value=False, n=len(side), dtype=pl.Boolean, eager=True)
+    return again.gather(np.maximum(side, 0)).fill_null(value=False) & pl.Series(side >= 0)
 
 
 def _echoes(forest: Forest, calls: Calls, side: I64, sender: I64, entry: I64, caller: I64) -> Bool:
