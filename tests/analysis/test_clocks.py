@@ -84,7 +84,7 @@ def test_a_clock_that_is_off_for_certain_is_a_finding(ahead: int, service: str |
     spans = mesh(ahead, 100)
     forest = link(spans)
     folded = calls(forest)
-    rows = findings(requests(forest, folded).lazy(), clocks(forest, folded).lazy()).collect()
+    rows = findings(forest, folded, requests(forest, folded), clocks=clocks(forest, folded))
     assert rows.schema == FINDINGS
     skewed = rows.filter(kind="clock_skew").to_dicts()
     assert [row["service"] for row in skewed] == ([service] if service else [])

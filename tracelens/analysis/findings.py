@@ -1,15 +1,22 @@
 """Findings: what is wrong with a mesh in known ways, with evidence and cost.
 
-Owns the patterns and their thresholds. All are told from the requests of
-`hops.py`; a pattern that those do not show for certain is not told.
+Owns the list, its order, and the columns that all share. The patterns and
+their thresholds are in `request_patterns.py`, `path_patterns.py` and
+`serial.py`; `docs/findings.md` says what to do about each.
 
     retries                 a request took more than one attempt; cost: failed attempts and the time between
+    lock_step_retries       retries that come after a pause without jitter; cost: the pauses
     timeout_before_answer   the sender gave up while the callee was at work; cost: the time waited
     sidecar_heavy           proxies take a fifth of the calls' time or more; cost: that time
     n_plus_one              one call makes the same call again and again, one after the other;
                             cost: all of them but the longest
+    chatty_edge             one call makes ten calls or more to one callee, however;
+                            cost: their time on the critical path but that of the longest there
     serial_fan_out          one call makes calls of several kinds, one after the other; cost: all but the longest,
                             which is what could be won at most: whether one needs the other's answer is not seen
+    uninstrumented_gap      time that no span tells of: calls to where nobody writes spans, or own time around calls
+                            that is a fifth of its traces' critical paths or more; cost: that time
+    outside_parent          children begin before or end after their parent; cost: their time outside it
     unrouted                a proxy had no route for what was asked; cost unknown
     broken_propagation      a workload that is called makes calls that begin traces of their own: it passes no
                             headers on; cost unknown
@@ -21,11 +28,20 @@ Owns the patterns and their thresholds. All are told from the requests of
 
 from __future__ import annotations
 
-from functools import reduce
-
+import numpy as np
 import polars as pl
 
-from tracelens.names import NO_ROUTE
+from tracelens._link import Bool
+from tracelens.analysis import critical_path, path_patterns, request_patterns
+from tracelens.analysis.attempts import attempts, tried
+from tracelens.analysis.hits import ROUTE, found, milliseconds, summed, text
+from tracelens.analysis.hops import requests as all_requests
+from tracelens.analysis.made import by_call, made
+from tracelens.analysis.on_path import measured, on_path, traces
+from tracelens.analysis.serial import serial_fan_out, with_projections
+from tracelens.calls import Calls
+from tracelens.calls import calls as fold
+from tracelens.forest import Forest
 
 FINDINGS = pl.Schema(
     {
@@ -34,251 +50,96 @@ FINDINGS = pl.Schema(
         "route": pl.String(),
         "traces": pl.Int64(),
         "cost_nano": pl.Int64(),  # over all these traces; null when it cannot be told
+        "path_nano": pl.Int64(),  # of the cost, on the critical paths of these traces, each from its primary root
+        # Path time a trace in the slow band of the traces that begin at the same route, those without the pattern
+        # among them: at or above p99 if these are 30 or more, else at or above p90; null when they are fewer. Of
+        # serial_fan_out by how much `what-if --parallel` lowers that percentile.
+        "p99_nano": pl.Int64(),
         "evidence": pl.String(),
-        "exemplar_trace_id": pl.Binary(),  # the costliest, then the smallest id
+        "exemplar_trace_id": pl.Binary(),  # most of the path time, then of the cost, then the smallest id
+        "entry_service": pl.String(),  # the route that traces begin at which p99_nano is about:
+        "entry_route": pl.String(),  # the one with most of the path time
+        "slow_percent": pl.Int64(),  # 1 or 10: the slow band; null with p99_nano
+        "slow_traces": pl.Int64(),  # in it
     }
 )
-HEAVY_SHARE = 0.2  # of the calls' time
-ENOUGH = 20  # calls, before a share is told
-SAME_CALLS = 5  # by one call, of one kind
-OTHER_CALLS = 3  # by one call, of different kinds
 LEAST_SKEW_NANO = 100_000  # less is within what clocks and their readers do
-OWN_TRACES = 0.5  # of a workload's calls that begin traces of their own
-
-WHY = {
-    "propagation": "it begins traces of its own, the headers are lost on the way to it",
-    "sampling": "they were sampled away, which a request id or a flag that is passed on would prevent",
-    "unknown": "they were lost, and nothing tells where",
-}
-
-WHOLE = ~pl.col("censored")
-ROUTE = ("service", "route")
+ORDER = ("path_nano", "cost_nano", "traces", "kind", *ROUTE, "evidence")
 
 
-def findings(requests: pl.LazyFrame, clocks: pl.LazyFrame | None = None) -> pl.LazyFrame:
-    """Return FINDINGS, the costliest first. requests: REQUESTS of `hops.py`; clocks: CLOCKS of `clocks.py`."""
-    found = [
-        _retries(requests),
-        _timeouts(requests),
-        _sidecar_heavy(requests),
-        _repeated(requests),
-        _serial(requests),
-        _unrouted(requests),
-        _broken_propagation(requests),
-        _request_id_dropped(requests),
-        _missing_spans(requests),
-        *([] if clocks is None else [_clock_skew(clocks)]),
-    ]
-    rows = pl.concat([one.select(FINDINGS.names()).cast(FINDINGS) for one in found])
-    return rows.sort(
-        "cost_nano", "traces", "kind", *ROUTE, descending=[True, True, False, False, False], nulls_last=True
+def findings(
+    forest: Forest,
+    calls: Calls,
+    requests: pl.DataFrame,
+    *,
+    clocks: pl.DataFrame | None = None,
+    spans: Bool | None = None,
+    whole: Bool | None = None,
+) -> pl.DataFrame:
+    """Return FINDINGS, those with most time on critical paths first.
+
+    requests: REQUESTS of `hops.py` that are asked about, in their order; spans: which spans are, all unless told.
+    whole: which traces count for p99_nano, all unless told. clocks: CLOCKS of `clocks.py`.
+    """
+    path = on_path(forest)
+    asked = np.ones(len(forest.parent), np.bool_) if spans is None else spans
+    counted = np.ones(forest.traces, np.bool_) if whole is None else whole
+    known = measured(requests, calls, path)
+    again = attempts(known, calls, path)
+    making = by_call(known)
+    of_kind, to_callee, of_call = (made(making, calls, by) for by in ("kind", "callee", None))
+    told, hits = found(
+        [
+            *request_patterns.patterns(known, tried(known, again), again, of_kind, to_callee),
+            serial_fan_out(of_call, of_kind, forest, calls),
+            *path_patterns.patterns(known, calls, path, asked),
+        ]
+    )
+    begun, routes = traces(forest, calls, counted)
+    sums, slow = summed(hits, begun)
+    rows = (
+        told.lazy()
+        .join(sums, on="finding", validate="1:1")
+        .join(slow, on="finding", how="left", validate="1:1")
+        .join(routes.lazy(), on="begin", how="left", validate="m:1")
+        .with_columns(p99_nano=pl.col("slow_nano") // pl.col("slow_traces"))
+        .sort(ORDER, descending=[True] * 3 + [False] * 4, nulls_last=True)
+        .collect()
+    )
+    projected = with_projections(rows, forest, calls, begun["begin"].fill_null(-1).to_numpy(), counted)
+    costs = pl.col("p99_nano").is_not_null()
+    listed = projected.with_columns(
+        *(pl.when(costs).then(name).alias(name) for name in ("slow_percent", "slow_traces")),
+        exemplar_trace_id=forest.spans["trace_id"].gather(forest.trace_offsets[rows["trace"].to_numpy()]),
+    )
+    every = [listed, *([] if clocks is None else [_clock_skew(clocks)])]
+    return pl.concat([one.select(FINDINGS.names()).cast(FINDINGS) for one in every]).sort(
+        ORDER, descending=[True] * 3 + [False] * 4, nulls_last=True
     )
 
 
-def _retries(requests: pl.LazyFrame) -> pl.LazyFrame:
-    cost = pl.col("attempts_nano").fill_null(0) + pl.col("backoff_nano").fill_null(0)
-    every = requests.filter(WHOLE).with_columns(cost=cost, hit=pl.col("tries") > 1)
-    return _told(
-        every,
-        "retries",
-        ROUTE,
-        _text(pl.col("hits"), " of ", pl.col("n"), " calls took more than one attempt, ", pl.col("tries"), " at most"),
-        tries=pl.col("tries").max(),
-    )
-
-
-def _timeouts(requests: pl.LazyFrame) -> pl.LazyFrame:
-    every = requests.with_columns(cost=pl.col("duration_nano"), hit=pl.col("timed_out") & pl.col("covered"))
-    waited = pl.col("duration_nano").filter(pl.col("hit")).max() // 1_000_000
-    return _told(
-        every,
-        "timeout_before_answer",
-        ROUTE,
-        _text(pl.col("hits"), " of ", pl.col("n"), " calls timed out at their sender, after ", pl.col("waited"), " ms"),
-        waited=waited,
-    )
-
-
-def _sidecar_heavy(requests: pl.LazyFrame) -> pl.LazyFrame:
-    proxies = ("egress_proxy_nano", "ingress_proxy_nano")
-    told = pl.any_horizontal(pl.col(name).is_not_null() for name in proxies) & ~pl.col("by_gateway")
-    cost = pl.sum_horizontal(proxies)
-    every = requests.filter(WHOLE & told).with_columns(cost=cost, hit=pl.lit(value=True))
-    percent = (100 * pl.col("cost").sum() // pl.col("duration_nano").sum().replace(0, None)).cast(pl.Int64)
-    return _told(
-        every,
-        "sidecar_heavy",
-        ROUTE,
-        _text("proxies took ", pl.col("percent"), " % of the time of ", pl.col("n"), " calls"),
-        percent=percent,
-    ).filter((pl.col("percent") >= 100 * HEAVY_SHARE) & (pl.col("n") >= ENOUGH))
-
-
-def _made(requests: pl.LazyFrame, by: tuple[str, ...]) -> pl.LazyFrame:
-    """Return one row a call that makes others, `by` kind of these: how many, how long, and whether none overlap."""
-    start, end = pl.col("start_unix_nano"), pl.col("start_unix_nano") + pl.col("duration_nano")
-    parts = pl.col("duration_nano")
-    return (
-        requests.filter(WHOLE & pl.col("caller_call").is_not_null())
-        .group_by("caller_call", *by)
-        .agg(
-            pl.col("caller").first(),
-            pl.col("trace").first(),
-            pl.col("trace_id").first(),
-            kinds=pl.struct(ROUTE).n_unique(),
-            made=pl.len(),
-            cost=parts.sum() - parts.max(),
-            # Of calls in order, each begins when the one before has ended.
-            serial=(start.sort() >= end.sort_by(start).shift(1)).all(),
-        )
-    )
-
-
-def _repeated(requests: pl.LazyFrame) -> pl.LazyFrame:
-    every = _made(requests, ROUTE).with_columns(hit=(pl.col("made") >= SAME_CALLS) & pl.col("serial"))
-    return _told(
-        every,
-        "n_plus_one",
-        ("caller", *ROUTE),
-        _text(
-            pl.col("hits"), " of ", pl.col("n"), " calls of ", pl.col("caller"),
-            " make this one over and over, one after the other, up to ", pl.col("made"), " times",
-        ),
-        made=pl.col("made").max(),
-    )  # fmt: skip
-
-
-def _serial(requests: pl.LazyFrame) -> pl.LazyFrame:
-    different = pl.col("kinds") >= OTHER_CALLS
-    every = _made(requests, ()).with_columns(hit=different & (pl.col("made") < 2 * pl.col("kinds")) & pl.col("serial"))
-    callers = requests.filter("covered").select(*ROUTE, caller_call="span").unique("caller_call")
-    return _told(
-        every.join(callers, on="caller_call", how="left", validate="m:1"),
-        "serial_fan_out",
-        ROUTE,
-        _text(
-            pl.col("hits"), " of ", pl.col("n"), " calls that make others make up to ", pl.col("kinds"),
-            " different ones, one after the other; beside each other they would take that much less at best",
-        ),
-        kinds=pl.col("kinds").filter(pl.col("hit")).max(),
-    )  # fmt: skip
-
-
-def _unrouted(requests: pl.LazyFrame) -> pl.LazyFrame:
-    every = requests.with_columns(cost=pl.lit(None, pl.Int64), hit=pl.col("route") == NO_ROUTE)
-    return _told(
-        every,
-        "unrouted",
-        ("service",),
-        _text(pl.col("hits"), " of ", pl.col("n"), " requests asked for what no route was configured for"),
-        route=pl.lit(NO_ROUTE),
-    )
-
-
-def _broken_propagation(requests: pl.LazyFrame) -> pl.LazyFrame:
-    taking = requests.filter(pl.col("covered")).select(caller="service").drop_nulls().unique()
-    own = pl.col("caller_call").is_null()
-    every = (
-        requests.filter(pl.col("caller").is_not_null())
-        .join(taking, on="caller", how="semi")
-        .with_columns(cost=pl.lit(None, pl.Int64), hit=own)
-        .drop("service", "route")
-        .rename({"caller": "service"})
-    )
-    return _told(
-        every,
-        "broken_propagation",
-        ("service",),
-        _text(pl.col("hits"), " of the ", pl.col("n"), " calls it makes begin a trace of their own"),
-        route=pl.lit(None, pl.String),
-    ).filter(pl.col("hits") >= OWN_TRACES * pl.col("n"))
-
-
-def _request_id_dropped(requests: pl.LazyFrame) -> pl.LazyFrame:
-    every = (
-        requests.filter(pl.col("new_request_id").is_not_null())
-        .with_columns(cost=pl.lit(None, pl.Int64), hit=pl.col("new_request_id"))
-        .drop("service", "route")
-        .rename({"caller": "service"})
-    )
-    return _told(
-        every,
-        "request_id_dropped",
-        ("service",),
-        _text(
-            pl.col("hits"), " of the ", pl.col("n"), " calls it makes have a new x-request-id: they are sampled anew"
-        ),
-        route=pl.lit(None, pl.String),
-    ).filter(pl.col("hits") >= OWN_TRACES * pl.col("n"))
-
-
-def _missing_spans(requests: pl.LazyFrame) -> pl.LazyFrame:
-    # What may still come is no finding, nor is a callee outside the mesh: `edges` counts both.
-    lost = pl.col("missing").is_in(["propagation", "sampling", "unknown"]).fill_null(value=False)
-    every = requests.filter("expected").with_columns(
-        cost=pl.lit(None, pl.Int64), hit=lost, why=pl.col("missing").cast(pl.String).fill_null("").replace(WHY)
-    )
-    commonest = pl.col("why").filter(pl.col("hit")).mode().sort().first()
-    return _told(
-        every,
-        "missing_spans",
-        ("caller", "service"),
-        _text(
-            pl.col("hits"), " of ", pl.col("n"), " calls of ", pl.col("caller").fill_null("callers nobody knows"),
-            " have no span of it: ", pl.col("commonest"),
-        ),
-        route=pl.lit(None, pl.String),
-        commonest=commonest,
-    )  # fmt: skip
-
-
-def _clock_skew(clocks: pl.LazyFrame) -> pl.LazyFrame:
+def _clock_skew(clocks: pl.DataFrame) -> pl.DataFrame:
     certain = (pl.col("low_nano") > LEAST_SKEW_NANO) | (pl.col("high_nano") < -LEAST_SKEW_NANO)
     ahead = pl.col("offset_nano") > 0
     doubt = (pl.col("high_nano") - pl.col("low_nano")) / 2
+    unknown = {name: pl.lit(None, kind) for name, kind in FINDINGS.items()}
     return clocks.filter(pl.col("offset_nano").is_not_null() & certain).select(
-        kind=pl.lit("clock_skew"),
-        service=pl.when(ahead).then("other").otherwise("host"),
-        route=pl.lit(None, pl.String),
-        traces=pl.col("n"),
-        cost_nano=pl.lit(None, pl.Int64),
-        evidence=_text(
-            "its clock is ", _milliseconds(pl.col("offset_nano").abs()), " ms ahead of ",
-            pl.when(ahead).then("host").otherwise("other"), "'s, to ±", _milliseconds(doubt), " ms, by ", pl.col("n"),
-            " calls; ", pl.col("shifted"), " spans were moved",
-        ),
-        exemplar_trace_id=pl.lit(None, pl.Binary),
+        **unknown
+        | {
+            "kind": pl.lit("clock_skew"),
+            "service": pl.when(ahead).then("other").otherwise("host"),
+            "traces": pl.col("n"),
+            "evidence": text(
+                "its clock is ", milliseconds(pl.col("offset_nano").abs()), " ms ahead of ",
+                pl.when(ahead).then("host").otherwise("other"), "'s, to ±", milliseconds(doubt), " ms, by ",
+                pl.col("n"), " calls; ", pl.col("shifted"), " spans were moved",
+            ),
+        }
     )  # fmt: skip
 
 
-def _milliseconds(nano: pl.Expr) -> pl.Expr:
-    return (nano / 1_000_000).round(2)
-
-
-def _told(every: pl.LazyFrame, kind: str, by: tuple[str, ...], evidence: pl.Expr, **more: pl.Expr) -> pl.LazyFrame:
-    """Return rows of a kind, for groups in which any is `hit`; cost, traces and exemplar are of those that are.
-
-    more: what the evidence tells besides, per group.
-    """
-    hit = pl.col("hit")
-    costliest = pl.col("trace_id").filter(hit).sort_by(pl.col("cost").filter(hit), descending=True, nulls_last=True)
-    return (
-        every.sort("trace_id")
-        .group_by(by, maintain_order=True)
-        .agg(
-            n=pl.len(),
-            hits=hit.sum(),
-            traces=pl.col("trace").filter(hit).n_unique(),
-            cost_nano=pl.when(pl.col("cost").is_not_null().any()).then(pl.col("cost").filter(hit).sum()),
-            exemplar_trace_id=costliest.first(),
-            **more,
-        )
-        .filter(pl.col("hits") > 0)
-        .with_columns(kind=pl.lit(kind), evidence=evidence)
-    )
-
-
-def _text(*parts: str | pl.Expr) -> pl.Expr:
-    """Return a sentence of words and columns."""
-    pieces = [pl.lit(part) if isinstance(part, str) else part.cast(pl.String) for part in parts]
-    return reduce(lambda text, piece: text + piece, pieces)
+def warm() -> None:
+    """Compile the kernels, or load them from the cache."""
+    forest, _ = critical_path.warm()
+    folded = fold(forest)
+    findings(forest, folded, all_requests(forest, folded))

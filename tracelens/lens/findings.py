@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+
+from tracelens._link import Bool
 from tracelens.analysis import findings as analysis
 from tracelens.lens.analysed import Analysed
 from tracelens.lens.hops import answer, requests
@@ -9,9 +12,37 @@ from tracelens.lens.question import Answer, Question
 
 
 def findings(window: Analysed, question: Question) -> Answer:
-    """Return FINDINGS rows, the costliest first, of the calls that a question is about."""
+    """Return FINDINGS rows, those with most time on critical paths first, of the calls that a question is about."""
     table = requests(window, question)
-    return answer(window, table, analysis.findings(table.lazy(), window.clocks.lazy()))
+    rows = analysis.findings(
+        window.forest,
+        window.calls,
+        table,
+        clocks=window.clocks,
+        spans=_spans(window, question),
+        whole=_traces(window, question),
+    )
+    return answer(window, table, rows.lazy())
+
+
+def _spans(window: Analysed, question: Question) -> Bool:
+    """Return which spans work for a call that a question is about; those of no call where it is about all."""
+    of_call = np.zeros(len(window.calls.call) + 1, np.bool_)
+    of_call[window.selected(question)["span"].to_numpy()] = True
+    of_call[-1] = not question.conditions and question.start_nano is None and question.end_nano is None
+    asked: Bool = of_call[window.calls.call] & np.repeat(window.settled, np.diff(window.forest.trace_offsets))
+    return asked
+
+
+def _traces(window: Analysed, question: Question) -> Bool:
+    """Return which settled traces begin in a question's window: what its slow ones are is told by all of them."""
+    start = window.forest.start[window.forest.entry]
+    asked: Bool = window.settled.copy()
+    if question.start_nano is not None:
+        asked &= start >= question.start_nano
+    if question.end_nano is not None:
+        asked &= start < question.end_nano
+    return asked
 
 
 def clocks(window: Analysed, question: Question) -> Answer:
