@@ -41,7 +41,9 @@ KEYS = {
           for part in ("mean", "p50", "p90", "p99")),
     },
     ("edges",): {"caller", "callee", "calls", "errors", "p50_nano", "p90_nano", "p99_nano"},
-    ("findings",): {"kind", "service", "route", "traces", "cost_nano", "evidence", "exemplar_trace_id"},
+    ("findings",): {
+        "kind", "service", "route", "traces", "cost_nano", "path_nano", "p99_nano", "evidence", "exemplar_trace_id",
+    },
     ("explain", "--route", "gateway POST /checkout"): {
         "path", "service", "operation", "layer", "typical_nano", "slow_nano", "difference_nano", "share",
         "exemplar_trace_id",

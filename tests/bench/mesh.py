@@ -1,4 +1,4 @@
-"""How fast linked spans of sidecars and apps become calls, routes, hops and edges, and in how much memory.
+"""How fast linked spans of sidecars and apps become calls, routes, hops, edges and findings, and in how much memory.
 
 The spans are those of the recorded shop, over and over: real Envoys and SDKs,
 24 spans a trace, with all the attributes they write.
@@ -13,6 +13,7 @@ import polars as pl
 
 from tests.bench.paths import rate
 from tracelens.analysis.edges import edges
+from tracelens.analysis.findings import findings
 from tracelens.analysis.hops import hops, requests
 from tracelens.analysis.routes import routes
 from tracelens.calls import calls
@@ -58,6 +59,7 @@ def measure(spans: int) -> dict[str, float]:
         "spans to calls, spans/s": rate(n, lambda: calls(forest)),
         "calls to hops of each, spans/s": rate(n, lambda: requests(forest, folded)),
         "hops and edges over all, spans/s": rate(n, lambda: pl.collect_all([hops(table.lazy()), edges(table.lazy())])),
+        "findings of hops and paths, spans/s": rate(n, lambda: findings(forest, folded, table)),
         "baseline: polars quantile by service and name, spans/s": rate(n, baseline.collect),
     }
     context = multiprocessing.get_context("spawn")

@@ -87,7 +87,7 @@ def edges(
 
 @asks("tracelens findings samples/dumps/shop.otlp.jsonl.gz --where service=cart")
 def findings(asked: Asked) -> None:
-    """What is wrong in known ways: retries, N+1, serial calls, timeouts, heavy sidecars, broken propagation."""
+    """What is wrong in known ways, what it costs and how much of that is on critical paths."""
     lens = asked.lens()
     answer = lens.findings(asked.question(lens))
     from tracelens.report import text

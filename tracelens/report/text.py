@@ -124,6 +124,8 @@ FINDINGS: Sequence[Column] = (
     ("route", "route", plain),
     ("traces", "traces", count),
     ("cost_nano", "cost", duration),
+    ("path_nano", "on the path", duration),
+    ("p99_nano", "of a slow trace", duration),
     ("evidence", "evidence", plain),
     ("exemplar_trace_id", "trace", hexadecimal),
 )
