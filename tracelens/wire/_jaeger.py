@@ -1,7 +1,7 @@
 """Jaeger's documents in kernels: traces of a JSON document become ExportTraceServiceRequest.
 
 Owns how a document is told from its first bytes, and cut into traces. A trace
-in which anything is not as Jaeger writes it is left to `jaeger`, whose bytes
+in which anything is not as Jaeger writes it is left to `translate.jaeger`, whose bytes
 are the same.
 """
 

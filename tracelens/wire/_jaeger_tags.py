@@ -1,7 +1,7 @@
 """Jaeger's tags and logs in kernels: attributes and events of OTLP protobuf.
 
 Owns how they are read where everything is as Jaeger writes it. What is
-otherwise (a number as text, say) is BAD here and read by `jaeger`, which says
+otherwise (a date as a time, say) is BAD here, for `translate.jaeger`, which says
 what it means. Both write the same bytes, field for field as `_encode` does.
 
 `to` is where the next piece is written, `side` where a text that is no piece
