@@ -186,8 +186,9 @@ def test_serial_fan_out_is_projected_as_what_if_does() -> None:
     (row,) = findings.findings(forest, folded, requests(forest, folded)).filter(kind="serial_fan_out").to_dicts()
     change = whatif.Change(service="web", operation="get", beside=True)
     after = whatif.project(forest, folded, forest.entry, [change])
-    keys = pl.DataFrame({"service": ["web"] * 300, "route": ["get"] * 300})
-    answer = whatif.what_if(keys, (forest.end - forest.start)[forest.entry], after).row(0, named=True)
+    measured = (forest.end - forest.start)[forest.entry]
+    times = pl.LazyFrame({"service": "web", "route": "get", "measured": measured, "projected": after})
+    answer = whatif.compared(times).collect().row(0, named=True)
     assert (row["service"], row["slow_percent"], row["slow_traces"]) == ("web", 10, 31)
     assert row["p99_nano"] == answer["p90_nano"] - answer["projected_p90_nano"] > 0
     assert row["evidence"] == (
