@@ -95,6 +95,26 @@ def _lay_out(
             _in_order(lo, by_start, begin, n)
 
 
+@kernel
+def _find_serial(
+    size: int, lo: I64, hi: I64, by_start: I64, used: I64, child_offsets: I64, top: int, serial: Bool
+) -> None:
+    """Say of each row whether its children come one after the other, without overlap: then each waits for all before.
+
+    Such a span gets shorter by what its children do, all together.
+    """
+    origin = child_offsets[top]
+    for i in range(size):
+        begin = child_offsets[top + i] - origin
+        reached = lo[i]
+        serial[i] = True
+        for k in range(begin, begin + used[i]):
+            if lo[by_start[k]] < reached:
+                serial[i] = False
+                break
+            reached = hi[by_start[k]]
+
+
 @inline
 def _scaled(gap: int, factor: float) -> np.int64:
     if factor == 1.0:
@@ -270,6 +290,8 @@ def retime_each(
     done = np.empty(widest, np.int64)
     cut = np.empty(widest, np.int64)
     stirred = np.zeros(widest, np.bool_)  # a child has another length now
+    serial = np.empty(widest, np.bool_)
+    shorter = np.zeros(widest, np.int64)  # by how much its children are, together
     waiting = np.empty(FEW, np.int64)  # the same rows as a list, while they are few
     touched = np.empty(widest, np.int64)
     seen = np.full(codes, -1, np.int64)
@@ -285,6 +307,7 @@ def retime_each(
         size = until[top] - top
         origin = child_offsets[top]
         _lay_out(top, start, end, waited, until, parent, child_offsets, children, lo, hi, by_start, by_end, used)
+        _find_serial(size, lo, hi, by_start, used, child_offsets, top, serial)
         for s in range(offsets[k], offsets[k + 1]):
             last_of[code[span[s]]] = -1
             seen[code[span[s]]] = k
@@ -326,14 +349,22 @@ def retime_each(
                             few -= 1
                             waiting[q] = waiting[few]
                             break
-                slack = _slack(top + i, hi[i] - lo[i], coarse_below, fine, rough, hundredth)
-                now[i] = _length(
-                    i, child_offsets[top + i] - origin, used[i], lo, hi, by_start, by_end, slack,
-                    factor if is_own else 1.0, 0, False, now, done, cut,
-                )  # fmt: skip
+                if serial[i] and not is_own:
+                    now[i] = length[i] - shorter[i]
+                elif used[i] == 0:
+                    now[i] = _scaled(length[i], factor)
+                else:
+                    slack = _slack(top + i, hi[i] - lo[i], coarse_below, fine, rough, hundredth)
+                    now[i] = _length(
+                        i, child_offsets[top + i] - origin, used[i], lo, hi, by_start, by_end, slack,
+                        factor if is_own else 1.0, 0, False, now, done, cut,
+                    )  # fmt: skip
+                shorter[i] = 0
                 touched[changed] = i
                 changed += 1
                 above = parent[top + i] - top
+                if i > 0 and now[i] != length[i]:
+                    shorter[above] += length[i] - now[i]
                 if i > 0 and now[i] != length[i] and not stirred[above]:
                     stirred[above] = True
                     if few == FEW:
