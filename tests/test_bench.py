@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from tests.bench import answers, compare, decode, jaeger_json, mesh, paths
+from tests.bench import answers, compare, decode, jaeger_json, large, mesh, paths
 
-PARTS = {"answers": answers, "compare": compare, "decode": decode, "jaeger": jaeger_json, "mesh": mesh, "paths": paths}
+PARTS = {
+    "answers": answers,
+    "compare": compare,
+    "decode": decode,
+    "jaeger": jaeger_json,
+    "large": large,
+    "mesh": mesh,
+    "paths": paths,
+}
 
 
 @pytest.mark.parametrize("part", PARTS.values(), ids=PARTS)

@@ -22,7 +22,7 @@ def compile_all() -> int:
     """Run each kernel once on next to nothing; return how many had to be compiled."""
     folder = _cache.prepare()
     before = compiled(folder)
-    from tracelens.analysis import findings, hops, profile, shares, whatif
+    from tracelens.analysis import findings, fixes, hops, profile, shares, whatif
     from tracelens.wire import jaeger, otlp
 
     otlp.warm()
@@ -31,6 +31,7 @@ def compile_all() -> int:
     profile.warm()  # walks and sums
     shares.warm()
     whatif.warm()
+    fixes.warm()
     findings.warm()
     if (stamp := _cache.stamp()) is not None:
         stamp.touch()

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from tests.analysis.test_routes import calls
 from tests.builders import traces
 from tracelens.analysis import compare
-from tracelens.analysis.compare import COMPARE, LEAST, MEASURES, Side, nodes, routes, shared_out
+from tracelens.analysis.compare import COMPARE, LEAST, MEASURES, Side, nodes, routes
 from tracelens.analysis.critical_path import sections
+from tracelens.analysis.means import shared_out
 from tracelens.analysis.profile import accumulate
 from tracelens.analysis.routes import routes as plain_routes
 from tracelens.forest import link

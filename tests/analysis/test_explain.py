@@ -12,7 +12,7 @@ from tests.builders import MILLISECOND, frame, traces
 from tests.invariants.test_critical_path import SETTINGS, Rows, span_rows, stretched
 from tracelens.analysis.bands import Band
 from tracelens.analysis.critical_path import sections
-from tracelens.analysis.explain import EXPLAIN, SLOW, TYPICAL, Totals, explain, groups, shares_of_mean, slow_band
+from tracelens.analysis.explain import EXPLAIN, SLOW, TYPICAL, Totals, explain, groups, slow_band
 from tracelens.analysis.profile import accumulate
 from tracelens.errors import UsageError
 from tracelens.forest import Forest, link
@@ -119,14 +119,6 @@ def test_the_slow_band_is_as_narrow_as_thirty_calls_allow():
 def test_bands_that_overlap_are_refused():
     with pytest.raises(UsageError, match="reaches into the slow band"):
         groups(10, (0.0, 95.0), (90.0, 100.0))
-
-
-@given(st.lists(st.integers(0, 10**15), max_size=20), st.integers(1, 1000))
-def test_means_of_nodes_add_up_to_the_mean_of_all(sums: list[int], calls: int):
-    """And none is a nanosecond off."""
-    shares = shares_of_mean(np.array(sums, np.int64), calls)
-    assert int(shares.sum()) == sum(sums) // calls
-    assert all(0 <= share - total // calls <= 1 for share, total in zip(shares.tolist(), sums, strict=True))
 
 
 @SETTINGS

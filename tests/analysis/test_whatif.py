@@ -13,11 +13,13 @@ from tests.invariants.test_critical_path import SETTINGS, TOLERANCES, Rows, span
 from tests.plain_retime import retimed
 from tracelens.analysis import whatif
 from tracelens.analysis.critical_path import sections
-from tracelens.analysis.whatif import Change, compared, fixes, project
+from tracelens.analysis.fixes import fixes
+from tracelens.analysis.whatif import Change, compared, project
 from tracelens.calls import calls
 from tracelens.errors import UsageError
 from tracelens.forest import Forest, link
 from tracelens.histogram import rank
+from tracelens.spans import SPANS
 
 
 def takes(spans: pl.DataFrame, *changes: Change, **options: Any) -> float:
@@ -167,6 +169,36 @@ def test_what_is_not_waited_for_does_not_matter():
 def test_a_change_that_means_nothing_is_refused(wrong: dict[str, Any]):
     with pytest.raises(UsageError):
         Change(**wrong)
+
+
+@pytest.mark.parametrize("deep", [True, False], ids=["a chain of 100,000", "a million calls"])
+def test_depth_and_width_cost_memory_only(deep: bool):
+    """Halving the own time of all wins half where spans are a chain; of a million calls in a row likewise."""
+    n = 100_000 if deep else 1_000_000
+    number = np.arange(n, dtype=np.int64)
+    raw = np.arange(1, n + 1, dtype=">u8").view("V8")
+    above = np.concatenate([raw[:1], raw[:-1]]) if deep else np.repeat(raw[:1], n)
+    spans = (
+        frame([{"name": "x", "service_name": "s"}])
+        .drop("span_id", "parent_span_id")
+        .join(pl.DataFrame({"number": number}), how="cross")
+    )
+    start = pl.col("number") * 2 if deep else pl.when(pl.col("number") == 0).then(0).otherwise(pl.col("number") * 4)
+    end = 10 * n - pl.col("number") * 2 if deep else pl.when(pl.col("number") == 0).then(4 * n + 8).otherwise(start + 2)
+    spans = spans.with_columns(
+        span_id=pl.Series([each.tobytes() for each in raw]),
+        parent_span_id=pl.Series([None, *(each.tobytes() for each in above[1:])], dtype=pl.Binary),
+        start_time_unix_nano=start.cast(pl.Int64),
+        end_time_unix_nano=end.cast(pl.Int64),
+    ).select(SPANS.names())
+    forest = link(spans)
+    folded = calls(forest)
+    measured = int(forest.end[forest.entry[0]] - forest.start[forest.entry[0]])
+    assert int(project(forest, folded, forest.entry, [Change(scale=1.0)], tolerance=0)[0]) == measured
+    half = int(project(forest, folded, forest.entry, [Change(scale=0.5)], tolerance=0)[0])
+    assert half == measured // 2
+    (best,) = fixes(forest, sections(forest, tolerance=0), folded, scale=0.5, tolerance=0).rows(named=True)
+    assert best["p99_nano"] == measured - half
 
 
 def all_entries(forest: Forest) -> np.ndarray[Any, Any]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import answers, compare, decode, ingest, jaeger_json, mesh, paths
+from tests.bench import answers, compare, decode, ingest, jaeger_json, large, mesh, paths
 
 RUNS = 5
 
@@ -46,6 +46,7 @@ PARTS: dict[str, Callable[[int], dict[str, float]]] = {
     "answers": answers.measure,
     "compare": compare.measure,
     "jaeger": jaeger_json.measure,
+    "large": large.measure,
     "mesh": mesh.measure,
     "ingest": lambda _spans: ingest.measure(),
     "start-up": lambda _spans: start_up(),

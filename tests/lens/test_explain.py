@@ -9,11 +9,13 @@ import orjson
 import polars as pl
 import pytest
 
+from tests.builders import synthetic
 from tests.lens.memory import FrameSource
 from tests.systems import CAUSES, Planted, planted
 from tracelens.analysis.marks import SPANS_A_CALL
 from tracelens.errors import UsageError
-from tracelens.lens import Change, Explanation, Lens, Question
+from tracelens.lens import Change, Explanation, Lens, Question, Walk
+from tracelens.lens.sources import open_source
 from tracelens.report import why
 
 DUMP = Path(__file__).parents[2] / "samples" / "dumps" / "shop.otlp.jsonl.gz"
@@ -128,6 +130,35 @@ def test_what_if_tells_every_route_and_all_traces(shop: Lens) -> None:
     same = shop.what_if(question, None, [Change(scale=1.0)]).rows
     assert (same["changed"] == 0).all()
     assert same["p99_nano"].equals(same["projected_p99_nano"])
+
+
+CORPORA = {
+    "otlp json": lambda: open_source(str(DUMP)),
+    "jaeger json": lambda: open_source(str(DUMP.with_name("shop.jaeger.json.gz"))),
+    "generated": lambda: FrameSource(synthetic(20_000)),
+    "side by side and repeated": lambda: FrameSource(planted("repeated", 5, requests=400).spans),
+}
+
+
+@pytest.mark.parametrize("corpus", CORPORA)
+def test_every_corpus_adds_up_and_comes_back(corpus: str) -> None:
+    """Of every route: differences sum to that of the means, and a scale of 1 changes nothing, whatever the walk."""
+    lens = Lens(CORPORA[corpus]())
+    question = Question()
+    routes = lens.routes(question).rows.select("service", "route").rows()
+    assert routes
+    for walk in (Walk(), Walk(tolerance=0, asynchronous=True)):
+        same = lens.what_if(question, None, [Change(scale=1.0)], walk=walk).rows
+        assert (same["changed"] == 0).all()
+        for route in (None, *routes[:12]):
+            found = lens.explain(question, route, walk=walk)
+            assert int(found.rows["difference_nano"].sum()) == found.totals.difference_nano
+            profile = lens.profile(question, route, (found.totals.typical, found.totals.slow), walk=walk).rows
+            means = [
+                int(band["exclusive_nano"].sum()) // int(band["entries"][0])
+                for band in profile.partition_by("band", maintain_order=True)
+            ]
+            assert means == [found.totals.typical_nano, found.totals.slow_nano]
 
 
 def test_the_best_single_fix_is_the_planted_one() -> None:

@@ -72,9 +72,29 @@ def test_answers_are_those_of_memory(tmp_path: Path) -> None:
         assert_frame_equal(*(found.marks for found in explained))
         assert explained[0].totals == explained[1].totals
         assert explained[0].looked_at == explained[1].looked_at
+        best = [lens.fixes(question, route, walk=walk) for lens in (by_disk, whole)]
+        assert_frame_equal(*(found.rows for found in best))
         changes = [Change(layer="app", scale=0.5), Change(service=busiest["service"], hits=0.3)]
         projected = [lens.what_if(question, route, changes, seed=3, walk=walk) for lens in (by_disk, whole)]
         assert_frame_equal(*(found.rows for found in projected))
+
+
+def test_comparisons_are_those_of_memory(tmp_path: Path) -> None:
+    """Also where one side fits memory and the other does not."""
+    question = Question()
+    a, b = FrameSource(synthetic(8_000)), FrameSource(synthetic(8_000, seed=1))
+    whole = Lens(a).compare(question, Lens(b), question)
+    assert len(whole.rows)
+    room = Room(memory=0, scratch=tmp_path)
+    for first, second in ((Lens(a, room=room), Lens(b, room=room)), (Lens(a), Lens(b, room=room))):
+        told = first.compare(question, second, question)
+        assert_frame_equal(told.rows, whole.rows)
+        assert (told.a, told.b, told.weighted) == (whole.a, whole.b, whole.weighted)
+        route = (whole.rows["service"][0], whole.rows["route"][0])
+        assert_frame_equal(
+            first.compare(question, second, question, route=route).rows,
+            Lens(a).compare(question, Lens(b), question, route=route).rows,
+        )
 
 
 def test_marks_come_from_spans_that_memory_does_not_hold(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ out of durations. All but `calls` counts what was seen, whatever the rates that 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,7 @@ import numpy.typing as npt
 import polars as pl
 
 from tracelens.analysis import significance as tests
+from tracelens.analysis.means import shared_out
 from tracelens.analysis.routes import KEY, WHOLE
 from tracelens.analysis.significance import I64, Sides, Sums
 from tracelens.histogram import rank
@@ -315,15 +316,6 @@ def _sum(side: dict[int, _Node], node: int) -> int:
 
 def _sums(side: dict[int, _Node], node: int, n: int) -> Sums:
     return Sums(n, _sum(side, node), int(side[node]["squares_nano2"]) if node in side else 0)
-
-
-def shared_out(sums: Sequence[int], n: int) -> list[int]:
-    """Return each sum divided by n, in whole numbers that add up to floor(Σ / n): by the largest remainder."""
-    whole = [total // n for total in sums]
-    left = sum(sums) // n - sum(whole)
-    for i in sorted(range(len(sums)), key=lambda i: -(sums[i] % n))[:left]:
-        whole[i] += 1
-    return whole
 
 
 def ranked(of_routes: pl.DataFrame, of_nodes: pl.DataFrame) -> pl.DataFrame:

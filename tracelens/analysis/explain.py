@@ -22,6 +22,7 @@ import polars as pl
 from tracelens._link import I64
 from tracelens.analysis.bands import Band, by_rank, cuts_of
 from tracelens.analysis.labels import NODE
+from tracelens.analysis.means import shared_out
 from tracelens.analysis.profile import merge
 from tracelens.analysis.significance import student_95, welch
 from tracelens.errors import UsageError
@@ -111,8 +112,8 @@ def explain(sums: pl.DataFrame, typical: Band, slow: Band) -> tuple[pl.DataFrame
     named = pl.concat(sides).unique("node", keep="first", maintain_order=True).select("path", *NODE, "node", "parent")
     joined = _beside(named, sides[0], "typical")
     joined = _beside(joined, sides[1], "slow")
-    sums_of = [_whole(joined[f"{prefix}_exclusive_nano"]) for prefix in ("typical", "slow")]
-    means = [shares_of_mean(total, n) for total, n in zip(sums_of, calls, strict=True)]
+    sums_of = [joined[f"{prefix}_exclusive_nano"].fill_null(0).to_list() for prefix in ("typical", "slow")]
+    means = [np.array(shared_out(total, n), np.int64) for total, n in zip(sums_of, calls, strict=True)]
     squares = [joined[f"{prefix}_squares_nano2"].fill_null(0).to_list() for prefix in ("typical", "slow")]
     half = [_half(node, calls) for node in zip(*sums_of, *squares, strict=True)]
     totals = Totals(
@@ -170,17 +171,6 @@ def _beside(rows: pl.DataFrame, side: pl.DataFrame, prefix: str) -> pl.DataFrame
     return rows.join(told, on="node", how="left", validate="1:1", maintain_order="left")
 
 
-def shares_of_mean(sums: I64, calls: int) -> I64:
-    """Return sums / calls in whole nanoseconds, which add up to the mean of all rounded down: largest remainders."""
-    if calls == 0:
-        return np.zeros(len(sums), np.int64)
-    shares: I64 = sums // calls
-    left = int(sums.sum()) // calls - int(shares.sum())
-    largest = np.argsort(-(sums - shares * calls), kind="stable")[:left]
-    shares[largest] += 1
-    return shares
-
-
 def _half(node: tuple[int, int, Decimal, Decimal], calls: Sequence[int]) -> int | None:
     """Return half the width of the 95 % interval of a node's difference; None with fewer than two calls in a band.
 
@@ -195,7 +185,3 @@ def _half(node: tuple[int, int, Decimal, Decimal], calls: Sequence[int]) -> int 
     ]
     freedom = welch(variances[0], calls[0], variances[1], calls[1])
     return math.ceil(student_95(freedom) * math.sqrt(sum(variances)))
-
-
-def _whole(series: pl.Series) -> I64:
-    return np.array(series.fill_null(0).to_numpy(), np.int64)

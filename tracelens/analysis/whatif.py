@@ -1,7 +1,8 @@
 """What-if: traces timed anew with some of their times changed, and what that would do to percentiles.
 
-Owns the rule of the new timing, what may be changed, and the order of best
-single fixes. Linking and critical paths are given; loops stand in `_retime.py`.
+Owns the rule of the new timing, and what may be changed. Linking and critical
+paths are given; loops stand in `_retime.py`; the best single fixes are
+`fixes.py`'s.
 
 A child that is waited for began when the last of its siblings that had finished
 by then was done, else with its parent, plus a gap that is its parent's own
@@ -24,16 +25,14 @@ import numpy as np
 import polars as pl
 
 from tracelens._fold import APP_CLIENT, ATTEMPT, OUTBOUND, PROXY
-from tracelens._link import I32, I64, U64, Bool
+from tracelens._link import I64, U64, Bool
 from tracelens.analysis import _retime, critical_path
-from tracelens.analysis.critical_path import Sections, Tolerance, Waiting, waiting
-from tracelens.analysis.labels import numbered
+from tracelens.analysis.critical_path import Tolerance, Waiting, waiting
 from tracelens.analysis.routes import Z95
 from tracelens.calls import LAYERS, Calls
 from tracelens.calls import calls as fold
 from tracelens.errors import UsageError
 from tracelens.forest import Forest, over_traces
-from tracelens.histogram import rank
 
 PERCENTS = (50, 90, 99)
 # A layer's other names; a layer alone is LAYERS'.
@@ -55,20 +54,6 @@ WHAT_IF = pl.Schema(
             for prefix in ("", "projected_")
             for name in ("mean", "p50", "p90", "p99", "p99_low", "p99_high")
         },  # p99_low, p99_high: 95 % interval by order statistics
-    }
-)
-
-FIXES = pl.Schema(
-    {
-        "service": pl.String(),
-        "operation": pl.String(),
-        "layer": pl.String(),
-        "traces": pl.Int64(),  # calls in which it has time on the critical path
-        "mean_nano": pl.Int64(),  # what is won of the mean when its own time is scaled, and so below
-        "p50_nano": pl.Int64(),
-        "p90_nano": pl.Int64(),
-        "p99_nano": pl.Int64(),
-        "exemplar_trace_id": pl.Binary(),  # where most is won; of several the smallest id
     }
 )
 
@@ -133,7 +118,7 @@ def project(
     rules = waiting(forest, tolerance=tolerance, asynchronous=asynchronous, clocks=clocks)
     begin = np.array(entries, np.int64)
     out = np.empty(len(begin), np.int64)
-    rough_below = _rough_below(forest, rules)
+    rough = rough_below(forest, rules)
     sizes = np.concatenate([[0], np.cumsum(forest.until[begin] - begin)])
 
     def work(first: int, last: int) -> None:
@@ -148,7 +133,7 @@ def project(
             forest.parent,
             forest.child_offsets,
             forest.children,
-            rough_below,
+            rough,
             rules.fine,
             rules.rough,
             rules.hundredth,
@@ -201,111 +186,6 @@ def _percentiles(column: str, prefix: str) -> dict[str, pl.Expr]:
     return {f"{prefix}{name}_nano": value for name, value in found.items()}
 
 
-def fixes(
-    forest: Forest,
-    found: Sections,
-    calls: Calls,
-    *,
-    scale: float = 0.5,
-    tolerance: Tolerance = "auto",
-    asynchronous: bool = False,
-    clocks: pl.DataFrame | None = None,
-) -> pl.DataFrame:
-    """Return FIXES: what scaling the own time of each single (service, operation, layer) would win, most of p99 first.
-
-    found: the critical paths of the entries. scale: from 0 to 1, for a slower span may come onto the path.
-    """
-    if not 0 <= scale <= 1:
-        raise UsageError(f"a scale of {scale:g}: a fix makes faster, so give a number from 0 to 1.")
-    if not len(found.entries):
-        return FIXES.to_frame()
-    code, labels = numbered([calls.service, calls.operation, calls.layer])
-    entry, of, length = each(forest, found, code, scale, tolerance=tolerance, asynchronous=asynchronous, clocks=clocks)
-    measured = (forest.end - forest.start)[found.entries]
-    order = np.argsort(of.astype(np.uint16) if len(labels) <= 1 << 16 else of, kind="stable")
-    entry, of, length = entry[order], of[order], length[order]
-    won = measured[entry] - length
-    distinct, first, count = np.unique(of, return_index=True, return_counts=True)
-    groups = [slice(begin, begin + n) for begin, n in zip(first.tolist(), count.tolist(), strict=True)]
-    best = np.array([group.start + int(won[group].argmax()) for group in groups], np.int64)
-    after = _ranks_after(measured, [(np.sort(measured[entry[group]]), np.sort(length[group])) for group in groups])
-    now = np.sort(measured)[_ranks(len(measured))]
-    rows = labels[distinct].with_columns(
-        traces=pl.Series(count),
-        mean_nano=pl.Series([int(won[group].sum()) // len(measured) for group in groups], dtype=pl.Int64),
-        exemplar_trace_id=forest.spans["trace_id"].gather(found.entries[entry[best]]),
-        **{f"p{percent}_nano": pl.Series(now[i] - after[:, i]) for i, percent in enumerate(PERCENTS)},
-    )
-    return (
-        rows.cast(FIXES)
-        .select(FIXES.names())
-        .sort("p99_nano", "mean_nano", "service", "operation", "layer", descending=[True, True, False, False, False])
-    )
-
-
-def each(
-    forest: Forest,
-    found: Sections,
-    code: I32,
-    scale: float,
-    *,
-    tolerance: Tolerance = "auto",
-    asynchronous: bool = False,
-    clocks: pl.DataFrame | None = None,
-) -> tuple[I64, I64, I64]:
-    """Return (entry, code, length): how long an entry takes when the own time of one code's spans is scaled.
-
-    One for each code that has time on the entry's critical path. entry: index into found.entries; code: of each row
-    of the forest.
-    """
-    rules = waiting(forest, tolerance=tolerance, asynchronous=asynchronous, clocks=clocks)
-    begin = np.array(found.entries, np.int64)
-    offsets = _retime.sections_of(found.entry_index, len(begin))
-    rough_below = _rough_below(forest, rules)
-    sizes = np.concatenate([[0], np.cumsum(forest.until[begin] - begin)])
-
-    def work(first: int, last: int) -> tuple[I64, I64, I64]:
-        return _retime.retime_each(
-            begin,
-            first,
-            last,
-            forest.start,
-            forest.end,
-            rules.waited,
-            forest.until,
-            forest.parent,
-            forest.child_offsets,
-            forest.children,
-            rough_below,
-            rules.fine,
-            rules.rough,
-            rules.hundredth,
-            code,
-            scale,
-            offsets,
-            found.span,
-        )
-
-    entry, of, length = (np.concatenate(column) for column in zip(*over_traces(sizes, work), strict=True))
-    return entry, of, length
-
-
-def _ranks_after(measured: I64, groups: Sequence[tuple[I64, I64]]) -> I64:
-    """Return [groups, PERCENTS]: percentiles of `measured`, in which each group's old values have become its new ones.
-
-    groups: (old, new), each ascending.
-    """
-    values, ranks = np.sort(measured), _ranks(len(measured))
-    out = np.zeros((len(groups), len(PERCENTS)), np.int64)
-    for row, (old, new) in zip(out, groups, strict=True):
-        _retime.ranks_after(values, old, new, ranks, row)
-    return out
-
-
-def _ranks(n: int) -> I64:
-    return np.array([rank(n, percent) for percent in PERCENTS], np.int64)
-
-
 def _matched(calls: Calls, change: Change, n: int) -> Bool:
     """Return which spans a change is about."""
     wanted = pl.repeat(value=True, n=n, dtype=pl.Boolean, eager=True)
@@ -353,7 +233,8 @@ def _luck(forest: Forest, rows: I64, seed: int) -> np.ndarray[tuple[int], np.dty
     return (mixed >> np.uint64(11)).astype(np.float64) / 2**53
 
 
-def _rough_below(forest: Forest, rules: Waiting) -> Bool:
+def rough_below(forest: Forest, rules: Waiting) -> Bool:
+    """Return which spans have a child whose clock ticks in milliseconds."""
     out = np.zeros(len(forest.parent), np.bool_)
     _retime.any_below(forest.parent, rules.coarse, out)
     return out
@@ -361,7 +242,6 @@ def _rough_below(forest: Forest, rules: Waiting) -> Bool:
 
 def warm() -> None:
     """Compile the kernels, or load them from the cache."""
-    forest, found = critical_path.warm()
+    forest, _ = critical_path.warm()
     calls = fold(forest)
     project(forest, calls, forest.entry, [Change(scale=0.5)])
-    fixes(forest, found, calls)

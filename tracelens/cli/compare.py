@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tracelens.cli.options import LARGE, Asked, Format, RouteOption, Switch, asks
+from tracelens.cli.options import Asked, Format, RouteOption, Switch, asks
 from tracelens.cli.verbs import EMPTY
 from tracelens.errors import UsageError
 
@@ -35,7 +35,7 @@ SideWhereOption = typer.Option(help="Filter of this side, as --where, which is f
 
 @asks(
     "tracelens compare before.jsonl.gz after.jsonl.gz --fail-on-regression 'p99>10% & significant'",
-    without=LARGE | {"limit"},
+    without=frozenset({"limit"}),
     source=SideArgument,
 )
 def compare(

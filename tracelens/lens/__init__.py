@@ -81,8 +81,8 @@ class Lens:
     ) -> Lens:
         """Return the Lens on a store, a data directory, or a dump.
 
-        taught: what the mesh's owner says of it. room: how much memory routes, profiles, explanations and what-ifs may
-        take; what is more goes by disk. All others take what they need.
+        taught: what the mesh's owner says of it. room: how much memory routes, profiles, explanations, what-ifs and
+        comparisons may take; what is more goes by disk. All others take what they need.
         Raises InputError, at the first question, when there is nothing that can be read.
         """
         return cls(open_source(source, input_format=input_format, strict=strict), taught, room)
@@ -222,8 +222,11 @@ class Lens:
         skew: bool = True,
     ) -> Answer:
         """What each single fix would win, the best first, of a route or of whole traces."""
-        window = self._get(question, skew=skew)
-        return _whatif.fixes(window, question, route, scale, walk=walk or Walk())
+        walk = walk or Walk()
+        with self._parts(question, skew=skew) as parts:
+            if parts is not None:
+                return _large.fixes(parts, route, scale, walk)
+            return _whatif.fixes(self._get(question, skew=skew), question, route, scale, walk=walk)
 
     def hops(self, question: Question) -> Answer:
         """Where the time of calls goes between callers and callees."""
@@ -260,8 +263,14 @@ class Lens:
         skew: bool = True,
     ) -> Comparison:
         """What differs in `other`, asked `against`, which may be this Lens asked something else."""
-        a, b = self._get(question, skew=skew), other._get(against, skew=skew)
-        return _compare.compare(a, b, question, against, route, walk or Walk())
+        with self._parts(question, skew=skew) as parts, other._parts(against, skew=skew) as others:
+            a = self._side(question, parts, skew=skew)
+            return _compare.compare(a, other._side(against, others, skew=skew), route, walk or Walk())
+
+    def _side(self, question: Question, parts: Parts | None, *, skew: bool) -> _compare.Looked:
+        if parts is not None:
+            return _large.Side(parts)
+        return _compare.InMemory(self._get(question, skew=skew), question)
 
     def traces(self, question: Question, slowest: int | None = None, limit: int = 100) -> Answer:
         """Traces that have a matching call."""

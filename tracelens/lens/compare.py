@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import polars as pl
@@ -16,7 +16,7 @@ from tracelens.analysis.routes import KEY
 from tracelens.lens.analysed import Analysed
 from tracelens.lens.paths import Walk
 from tracelens.lens.question import Method, Question, SourceInfo
-from tracelens.lens.routes import Route, is_route, span_of
+from tracelens.lens.routes import Route, bounds, is_route
 
 __all__ = ["KEY", "NEW", "VANISHED", "Comparison", "compare", "rose"]
 
@@ -35,17 +35,42 @@ class Comparison:
     tests: str = analysis.METHOD
 
 
-def compare(
-    a: Analysed, b: Analysed, question: Question, against: Question, route: Route | None, walk: Walk
-) -> Comparison:
+class Looked(Protocol):
+    """One side: a question's calls, wherever its spans are."""
+
+    info: SourceInfo
+    method: Method
+    weighted: bool
+    seconds: float  # of the window
+
+    def calls(self) -> pl.DataFrame: ...
+    def profile(self, means: pl.DataFrame, walk: Walk) -> pl.DataFrame: ...
+
+
+class InMemory:
+    """A side whose spans are in memory."""
+
+    def __init__(self, window: Analysed, question: Question) -> None:
+        self.info, self.method, self.weighted = window.info, window.method, window.weighted
+        self.seconds = seconds(question, window.info)
+        self._window, self._calls = window, window.selected(question)
+
+    def calls(self) -> pl.DataFrame:
+        """Return CALLS that the side is about."""
+        return self._calls
+
+    def profile(self, means: pl.DataFrame, walk: Walk) -> pl.DataFrame:
+        """Return PROFILE_BUCKETS of the routes of `means`, by number, all calls in one bucket."""
+        return profile_of(self._window, self._calls, means, walk, None)
+
+
+def compare(a: Looked, b: Looked, route: Route | None, walk: Walk) -> Comparison:
     """Return COMPARE rows, the most significant changes first: of all routes, with the nodes of those that changed.
 
     route: only this one, with its nodes whether it changed or not; its verdict is that among all.
     """
-    of_a, of_b = a.selected(question), b.selected(against)
     rows = analysis.routes(
-        analysis.Side(calls=of_a, seconds=_seconds(a, question)),
-        analysis.Side(calls=of_b, seconds=_seconds(b, against)),
+        analysis.Side(calls=a.calls(), seconds=a.seconds), analysis.Side(calls=b.calls(), seconds=b.seconds)
     )
     if route is None:
         looked_at = pl.col("significant").any().over(KEY)
@@ -53,7 +78,7 @@ def compare(
         looked_at = pl.lit(value=True)
         rows = rows.filter(is_route(route))
     means = rows.filter(looked_at).filter(measure="mean")
-    nodes = analysis.nodes(_profile(a, of_a, means, walk), _profile(b, of_b, means, walk), means)
+    nodes = analysis.nodes(a.profile(means, walk), b.profile(means, walk), means)
     return Comparison(
         rows=analysis.ranked(rows, nodes),
         a=a.info,
@@ -69,19 +94,22 @@ def rose(row: dict[str, Any]) -> float:
     return float(found or 0)
 
 
-def _seconds(window: Analysed, question: Question) -> float:
-    start, end = span_of(window, question)
+def seconds(question: Question, info: SourceInfo) -> float:
+    """Return how long a question's window is; an open end is the data's."""
+    start, end = bounds(question, info)
     return (end - start) / SECOND_NANO
 
 
-def _profile(window: Analysed, table: pl.DataFrame, means: pl.DataFrame, walk: Walk) -> pl.DataFrame:
-    """Return PROFILE_BUCKETS of the routes of `means`, by number, all calls in one bucket."""
+def profile_of(
+    window: Analysed, table: pl.DataFrame, means: pl.DataFrame, walk: Walk, clocks: pl.DataFrame | None
+) -> pl.DataFrame:
+    """Return PROFILE_BUCKETS of the routes of `means`, by number, all calls in one bucket. table: CALLS of a window."""
     numbered = analysis.numbered(table, means)
     entries = np.array(numbered["span"].to_numpy(), np.int64)
     labels = window.calls
     return accumulate(
         window.forest,
-        sections(window.forest, entries, tolerance=walk.tolerance, asynchronous=walk.asynchronous),
+        sections(window.forest, entries, tolerance=walk.tolerance, asynchronous=walk.asynchronous, clocks=clocks),
         entries=entries,
         route=numbered["number"],
         service=labels.service,

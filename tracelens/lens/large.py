@@ -15,11 +15,13 @@ import numpy.typing as npt
 import polars as pl
 
 from tracelens import histogram
+from tracelens.analysis import fixes as fixing
 from tracelens.analysis import routes as analysis
 from tracelens.analysis import whatif
 from tracelens.analysis.bands import EVERYTHING, Band, by_rank, cuts_of
 from tracelens.analysis.critical_path import sections
 from tracelens.analysis.explain import SLOW_GROUP, TYPICAL_GROUP, bounds, explain, slow_band
+from tracelens.analysis.labels import NODE
 from tracelens.analysis.profile import accumulate, cut_groups, merge
 from tracelens.analysis.shares import SHARES, in_order, times
 from tracelens.analysis.shares import shares as percentiles_of
@@ -27,6 +29,7 @@ from tracelens.analysis.whatif import Change
 from tracelens.calls import CALLS
 from tracelens.learned import Evidence
 from tracelens.lens.analysed import Analysed
+from tracelens.lens.compare import profile_of, seconds
 from tracelens.lens.explain import explained, facts_of, looked_at
 from tracelens.lens.parts import Parts
 from tracelens.lens.paths import Walk, entries
@@ -140,6 +143,63 @@ def what_if(parts: Parts, route: Route | None, changes: Sequence[Change], seed: 
         found.append(whatif.compared(together).collect(engine="streaming"))
     rows = pl.concat(found) if found else whatif.WHAT_IF.to_frame()
     return Answer(rows=whatif.by_change(rows), source=parts.info(), method=parts.method())
+
+
+def fixes(parts: Parts, route: Route | None, scale: float, walk: Walk) -> Answer:
+    """Return FIXES rows, those that win most of p99 first."""
+
+    def work(window: Analysed, learned: Evidence) -> dict[str, pl.DataFrame]:
+        start = entries(window, parts.question, route)
+        tolerance, asynchronous, clocks = walk.tolerance, walk.asynchronous, learned.clocks
+        found = sections(window.forest, start, tolerance=tolerance, asynchronous=asynchronous, clocks=clocks)
+        return {
+            "measured": _told(window, start).select("duration_nano"),
+            "wins": fixing.wins(
+                window.forest,
+                found,
+                window.calls,
+                scale,
+                tolerance=tolerance,
+                asynchronous=asynchronous,
+                clocks=clocks,
+            ),
+        }
+
+    files = parts.gathered(f"fixes {route!r} {scale} {walk!r}", work)
+    measured = np.sort(pl.read_parquet(files["measured"])["duration_nano"].to_numpy())
+    rows = [
+        fixing.ranked(some.collect(engine="streaming"), measured)
+        for some in _turns(pl.scan_parquet(files["wins"]), NODE)
+    ]
+    found = pl.concat(rows) if rows else fixing.FIXES.to_frame()
+    return Answer(rows=fixing.best_first(found), source=parts.info(), method=parts.method())
+
+
+class Side:
+    """A side of a comparison whose spans are on disk."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._calls = parts.gathered(
+            "calls", lambda window, _: {"calls": window.selected(parts.question).select(*NEEDED, "trace")}
+        )
+        self.info, self.method, self.weighted = parts.info(), parts.method(), parts.weighted
+        self.seconds = seconds(parts.question, self.info)
+
+    def calls(self) -> pl.DataFrame:
+        """Return CALLS that the side is about, without those columns that a comparison does not look at."""
+        return pl.read_parquet(self._calls["calls"])
+
+    def profile(self, means: pl.DataFrame, walk: Walk) -> pl.DataFrame:
+        """Return PROFILE_BUCKETS of the routes of `means`, by number, all calls in one bucket."""
+        question = self._parts.question
+
+        def work(window: Analysed, learned: Evidence) -> dict[str, pl.DataFrame]:
+            return {"sums": profile_of(window, window.selected(question), means, walk, learned.clocks)}
+
+        routes_ = means.select(analysis.KEY).rows()
+        files = self._parts.gathered(f"nodes {routes_!r} {walk!r}", work)
+        return merge([pl.read_parquet(file) for file in files["sums"]])
 
 
 def _profiled(parts: Parts, route: Route | None, walk: Walk) -> dict[str, list[Path]]:

@@ -6,7 +6,7 @@ import polars as pl
 
 from tracelens.analysis import routes as analysis
 from tracelens.lens.analysed import Analysed
-from tracelens.lens.question import Answer, Question
+from tracelens.lens.question import Answer, Question, SourceInfo
 from tracelens.names import path
 
 Route = tuple[str, str]  # service, operation
@@ -69,6 +69,11 @@ def is_route(route: Route) -> pl.Expr:
 
 def span_of(window: Analysed, question: Question) -> tuple[int, int]:
     """Return the bounds of a question's window; an open end is the data's."""
-    start = question.start_nano if question.start_nano is not None else window.info.start_unix_nano or 0
-    end = question.end_nano if question.end_nano is not None else (window.info.end_unix_nano or 0) + 1
+    return bounds(question, window.info)
+
+
+def bounds(question: Question, info: SourceInfo) -> tuple[int, int]:
+    """Return the bounds of a question's window; an open end is that of the data that answered it."""
+    start = question.start_nano if question.start_nano is not None else info.start_unix_nano or 0
+    end = question.end_nano if question.end_nano is not None else (info.end_unix_nano or 0) + 1
     return start, max(end, start + 1)

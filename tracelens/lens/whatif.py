@@ -8,6 +8,7 @@ import polars as pl
 
 from tracelens.analysis import whatif as analysis
 from tracelens.analysis.critical_path import sections as walked
+from tracelens.analysis.fixes import fixes as single
 from tracelens.analysis.whatif import Change
 from tracelens.lens.analysed import Analysed
 from tracelens.lens.paths import Walk, entries
@@ -43,7 +44,7 @@ def fixes(window: Analysed, question: Question, route: Route | None, scale: floa
     """Return FIXES rows, those that win most of p99 first."""
     start = entries(window, question, route)
     found = walked(window.forest, start, tolerance=walk.tolerance, asynchronous=walk.asynchronous)
-    rows = analysis.fixes(
+    rows = single(
         window.forest,
         found,
         window.calls,
