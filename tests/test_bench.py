@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from tests.bench import answers, compare, decode, jaeger_json, large, mesh, paths
+from tests.bench import answers, compare, decode, fixes, jaeger_json, large, mesh, paths
 
 PARTS = {
     "answers": answers,
     "compare": compare,
     "decode": decode,
+    "fixes": fixes,
     "jaeger": jaeger_json,
     "large": large,
     "mesh": mesh,

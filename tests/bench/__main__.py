@@ -16,7 +16,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import answers, compare, decode, ingest, jaeger_json, large, mesh, paths
+from tests.bench import answers, compare, decode, fixes, ingest, jaeger_json, large, mesh, paths
 
 RUNS = 5
 
@@ -45,6 +45,7 @@ PARTS: dict[str, Callable[[int], dict[str, float]]] = {
     "paths": paths.measure,
     "answers": answers.measure,
     "compare": compare.measure,
+    "fixes": fixes.measure,
     "jaeger": jaeger_json.measure,
     "large": large.measure,
     "mesh": mesh.measure,
