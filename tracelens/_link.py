@@ -106,6 +106,27 @@ def number_traces(high: U64, low: U64, seed: np.uint64) -> tuple[I64, I64]:
 
 
 @kernel
+def count_ordered(high: U64, low: U64, first: int, last: int) -> int:
+    """Return how many rows begin a trace, of stretches whose ids ascend; -1 where they do not."""
+    count = 0
+    for i in range(max(first, 1), last):
+        if high[i] != high[i - 1] or low[i] != low[i - 1]:
+            if high[i] < high[i - 1] or (high[i] == high[i - 1] and low[i] < low[i - 1]):
+                return -1
+            count += 1
+    return count + (first == 0 and last > 0)
+
+
+@kernel
+def bounds_ordered(high: U64, low: U64, first: int, last: int, place: int, offsets: I64) -> None:
+    """Write where traces begin, of stretches whose ids ascend; place: of the first that begins there."""
+    for i in range(first, last):
+        if i == 0 or high[i] != high[i - 1] or low[i] != low[i - 1]:
+            offsets[place] = i
+            place += 1
+
+
+@kernel
 def group_rows(number: I64, place: I64, count: int) -> tuple[I64, I64]:
     """Return (offsets per trace, rows by trace), traces in the order `place` gives their numbers."""
     n = len(number)

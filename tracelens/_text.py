@@ -298,10 +298,37 @@ def number_texts(column: Views, cut: bool, most: int, seed: np.uint64, number: I
 
 
 @kernel
-def add_digit(key: I64, digit: I32, size: int) -> None:
-    """Append a digit to each key: one of -1 to before `size`."""
-    for i in range(len(key)):
+def add_digit(key: I64, digit: I32, size: int, first: int, last: int) -> None:
+    """Append a digit to the keys of rows `first` to before `last`: one of -1 to before `size`."""
+    for i in range(first, last):
         key[i] = key[i] * (size + 1) + digit[i] + 1
+
+
+@kernel
+def counts_up(order: I64) -> bool:
+    """Whether each number is its own place."""
+    ordered = True
+    for i in range(len(order)):
+        if order[i] != i:
+            ordered = False
+            break
+    return ordered
+
+
+@kernel
+def number_small(key: I64, known: I32, number: I32) -> I64:
+    """Number keys in order of first appearance; known: -1 for each there may be. Returns where each appears first."""
+    rows = np.empty(min(len(known), len(key)), np.int64)
+    count = 0
+    for i in range(len(key)):
+        found = known[key[i]]
+        if found < 0:
+            found = np.int32(count)
+            known[key[i]] = found
+            rows[count] = i
+            count += 1
+        number[i] = found
+    return rows[:count].copy()
 
 
 @kernel

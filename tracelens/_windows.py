@@ -48,6 +48,32 @@ def find_crossings(
 
 
 @kernel
+def begin(
+    offsets: I64,
+    first: int,
+    last: int,
+    parent: I64,
+    aside: Bool,
+    cut: Bool,
+    half: I8,
+    bits: I32,
+    blocking: Bool,
+    marks: I32,
+    children: I64,
+) -> None:
+    """Fill who is waited for, the first marks, and how many children each row has.
+
+    bits: marks for orphans, cuts of cycles, halves of shared spans.
+    """
+    for i in range(offsets[first], offsets[last]):
+        p = parent[i]
+        blocking[i] = not aside[i] or p < 0
+        marks[i] = (bits[0] if p == ORPHAN else 0) | (bits[1] if cut[i] else 0) | (bits[2] if half[i] > 0 else 0)
+        if p >= 0:
+            children[p] += 1
+
+
+@kernel
 def settle_times(
     offsets: I64,
     first: int,
@@ -243,7 +269,10 @@ def find_roots(
     n_roots: I32,
     n_orphans: I32,
 ) -> None:
-    """Choose each trace's primary root: a root before an orphan, then earliest, longest, smallest id."""
+    """Choose each trace's primary root: a root before an orphan, then earliest, longest, smallest id.
+
+    Afterwards the parent of an orphan is -1, too.
+    """
     for t in range(first, last):
         a = offsets[t]
         best = a
@@ -269,6 +298,9 @@ def find_roots(
         entry[t] = best
         if n_roots[t] == 0 and parent[best] == ROOT:
             n_roots[t] = 1  # nothing in this trace has a time
+        for i in range(a, offsets[t + 1]):
+            if parent[i] == ORPHAN:
+                parent[i] = -1  # from here on a root is a root
 
 
 @kernel

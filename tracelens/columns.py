@@ -31,6 +31,7 @@ THREADS_FROM = 100_000  # rows; below this, starting threads costs more than the
 REPEATED = 1 << 16  # distinct texts of a column; of one with more they are not looked for: it holds ids
 
 LARGEST = 2**62  # of a key
+DIRECT = 1 << 18  # keys below are looked up by themselves, without a hash
 ARROW = (pl.String, pl.Binary)  # types whose rows are views
 
 
@@ -41,6 +42,16 @@ def over(rows: int, items: Iterable[A], work: Callable[[A], R]) -> list[R]:
         return [work(item) for item in items]
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(work, items))
+
+
+def over_rows(rows: int, work: Callable[[int, int], R]) -> list[R]:
+    """Call work(first, last) for equal stretches of rows; on threads when there are many."""
+    threads = os.cpu_count() or 1
+    if rows < THREADS_FROM or threads == 1:
+        return [work(0, rows)]
+    edges = [rows * k // threads for k in range(threads + 1)]
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(work, edges[:-1], edges[1:]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,9 +250,9 @@ class Arranged:
             if size * (count + 1) > LARGEST:
                 renumbered, first = equal(key)
                 key, size = renumbered.astype(np.int64), len(first)
-            _text.add_digit(key, digit, count)
+            add_digit(key, digit, count)
             size *= count + 1
-        return equal(key)
+        return equal(key, size)
 
     def _moving(self, name: str, order: I64) -> Callable[[], pl.Series]:
         series, n = self._source[name], len(order)
@@ -259,12 +270,19 @@ class Arranged:
 
 def is_counting(order: I64) -> bool:
     """Whether rows stand in their own order."""
-    return len(order) == 0 or bool(order[0] == 0 and (np.diff(order) == 1).all())
+    return _text.counts_up(order)
 
 
-def equal(key: I64) -> tuple[I32, I64]:
-    """Return (number per row, first row per number) of keys that are equal."""
+def add_digit(key: I64, digit: I32, size: int) -> None:
+    """Append a digit to each key: one of -1 to before `size`."""
+    over_rows(len(key), lambda a, b: _text.add_digit(key, digit, size, a, b))
+
+
+def equal(key: I64, size: int = LARGEST) -> tuple[I32, I64]:
+    """Return (number per row, first row per number) of keys that are equal. size: keys are from 0 to before it."""
     found = np.empty(len(key), np.int32)
+    if size <= DIRECT:
+        return found, _text.number_small(key, np.full(size, -1, np.int32), found)
     return found, _text.number_keys(key, _seed(), found)
 
 
@@ -277,6 +295,21 @@ def spelled(name: str, codes: Codes, order: I64) -> pl.Series:
     _text.gather_views(own.views, np.arange(codes.size), distinct, np.empty(codes.size, np.bool_))
     _text.spell_codes(codes.number, order, distinct, words, known)
     return own.series(name, words, known)
+
+
+def compact(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return a frame whose text stands in memory of its own: once where it repeats, and nothing else beside it."""
+    return pl.DataFrame([_own_text(series) if series.dtype in ARROW else series for series in frame])
+
+
+def _own_text(series: pl.Series) -> pl.Series:
+    n = len(series)
+    if n == 0 or series.null_count() == n:
+        return pl.Series(series.name, [None], series.dtype).new_from_index(0, n)
+    found = number(series, most=n // 8) if series.dtype == pl.String else None
+    if found is not None:
+        return spelled(series.name, found, np.arange(n))
+    return pl.Series(series.name, series.to_arrow(compat_level=pl.CompatLevel.oldest()))
 
 
 def _gathered(series: pl.Series, order: I64) -> pl.Series:

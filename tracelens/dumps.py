@@ -37,13 +37,14 @@ from tracelens.spans import concat
 from tracelens.wire import jaeger, otlp, otlp_json, zipkin
 from tracelens.wire._scan import validate
 from tracelens.wire.decoded import Decoded
+from tracelens.wire.otlp import Keep
 
 FORMATS = ("otlp-json", "otlp-proto", "jaeger-json", "zipkin-json", "parquet")
-DECODERS: dict[str, Callable[[Sequence[Any]], Decoded]] = {
-    "otlp-json": otlp_json.decode,
-    "otlp-proto": otlp.decode,
+DECODERS: dict[str, Callable[[Sequence[Any], Keep | None], Decoded]] = {
+    "otlp-json": lambda bodies, keep: otlp_json.decode(bodies, keep=keep),
+    "otlp-proto": lambda bodies, keep: otlp.decode(bodies, keep=keep),
     "jaeger-json": jaeger.decode,
-    "zipkin-json": zipkin.decode,
+    "zipkin-json": lambda bodies, _: zipkin.decode(bodies),
 }
 BATCH_BYTES = 32 << 20  # decoded together: some 50,000 spans
 BLOCK = 1 << 18  # bytes read at once where lines are long
@@ -101,12 +102,15 @@ def files(source: str | Path) -> list[Path]:
     return found
 
 
-def read(source: str | Path, *, input_format: str | None = None, strict: bool = False) -> Iterator[Batch]:
+def read(
+    source: str | Path, *, input_format: str | None = None, strict: bool = False, keep: Keep | None = None
+) -> Iterator[Batch]:
     """Yield the spans of a dump, some records at a time.
 
     source: as `files` takes it, or "-" for standard input. A record that cannot
     be read is told in `losses` of a batch, and the others are read; with
-    `strict` it ends the reading.
+    `strict` it ends the reading. keep: which attribute columns are wanted; others may be left out then, as may what
+    overflows.
     Raises InputError naming file, record and byte, when nothing in the dump can be read.
     """
     if input_format is not None and input_format not in FORMATS:
@@ -116,7 +120,7 @@ def read(source: str | Path, *, input_format: str | None = None, strict: bool = 
     errors: list[InputError] = []
     for name in names:
         try:
-            for batch in _read_file(name, input_format, strict=strict):
+            for batch in _read_file(name, input_format, strict=strict, keep=keep):
                 read_some |= not batch.losses or not batch.spans.is_empty()
                 yield batch
         except InputError as error:
@@ -181,7 +185,7 @@ def _opened(name: str | Path) -> Iterator[BinaryIO]:
         raise InputError(f"{name}: {error.strerror or error}.") from error
 
 
-def _read_file(name: str | Path, input_format: str | None, *, strict: bool) -> Iterator[Batch]:
+def _read_file(name: str | Path, input_format: str | None, *, strict: bool, keep: Keep | None) -> Iterator[Batch]:
     """Yield the batches of one file. Raises InputError when it cannot be read at all."""
     with _opened(name) as stream:
         try:
@@ -190,20 +194,20 @@ def _read_file(name: str | Path, input_format: str | None, *, strict: bool) -> I
                 raise InputError(f"{name}: empty. {REMEDY}")
             kind = input_format or sniff(head)
             if kind == "parquet":
-                yield from _tables(name)
+                yield from _tables(name, keep)
                 return
             if kind is None:
                 raise InputError(f"{name}: byte 0: begins with {head[:16]!r}, which is no format of spans. {REMEDY}")
-            yield from _batches(str(name), kind, _records(stream, head, kind), strict=strict)
+            yield from _batches(str(name), kind, _records(stream, head, kind), strict=strict, keep=keep)
         except DAMAGED as error:
             raise InputError(f"{name}: {_cut(error)}") from error
 
 
-def _tables(name: str | Path) -> Iterator[Batch]:
+def _tables(name: str | Path, keep: Keep | None) -> Iterator[Batch]:
     """Yield the batches of a Parquet file."""
     if name == STDIN:
         raise InputError("-: a Parquet file is read from its end, which standard input has not yet. Name the file.")
-    for spans in parquet.batches(name):
+    for spans in parquet.batches(name, keep):
         usable = (pl.col("trace_id").bin.size() == 16) & (pl.col("span_id").bin.size() == 8)
         kept = spans.filter(usable.fill_null(value=False))
         rejected = {"id": len(spans) - len(kept)} if len(kept) < len(spans) else {}
@@ -219,13 +223,13 @@ def unfolds(file: Path) -> int:
     return 20 if head == parquet.MAGIC else 3
 
 
-def _batches(name: str, kind: str, records: Iterator[_Record], *, strict: bool) -> Iterator[Batch]:
+def _batches(name: str, kind: str, records: Iterator[_Record], *, strict: bool, keep: Keep | None) -> Iterator[Batch]:
     """Yield decoded batches; a record that cannot be decoded is a loss, unless none can."""
     decoded_any = False
     losses: list[str] = []  # not yet told: until something is decoded, all of it may be unreadable
 
     def decode(chunk: list[_Record]) -> _Outcome:
-        return _decode(name, kind, chunk, strict=strict)
+        return _decode(name, kind, chunk, strict=strict, keep=keep)
 
     for chunk, (spans, rejected, lost) in _ahead(_chunks(records, losses, name, strict=strict), decode):
         losses.extend(lost)
@@ -289,7 +293,7 @@ def _cut(error: Exception) -> str:
 
 
 def _decode(
-    name: str, kind: str, records: Sequence[_Record], *, strict: bool
+    name: str, kind: str, records: Sequence[_Record], *, strict: bool, keep: Keep | None
 ) -> tuple[pl.DataFrame, dict[str, int], list[str]]:
     """Return the spans of some records; those that cannot be decoded are told and left out."""
     bodies = [record.body for record in records]
@@ -299,13 +303,13 @@ def _decode(
     first = 0
     while first < len(bodies):
         try:
-            found, bad = DECODERS[kind](bodies[first:]), len(bodies)
+            found, bad = DECODERS[kind](bodies[first:], keep), len(bodies)
         except DecodeError as error:
             bad = first + error.record
             losses.append(_told(name, records[bad], error))
             if strict:
                 raise InputError(losses[-1]) from error
-            found = DECODERS[kind](bodies[first:bad])  # sound: the first error stands behind them
+            found = DECODERS[kind](bodies[first:bad], keep)  # sound: the first error stands behind them
         frames.append(found.spans)
         rejected.update(found.rejected)
         first = bad + 1

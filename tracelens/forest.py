@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from tracelens import _link, _text, _windows, names, semconv
 from tracelens._duplicates import settle
 from tracelens._link import I8, I32, I64, U64, Bool
-from tracelens.columns import REPEATED, Arranged, Buffers, is_counting, number, over
+from tracelens.columns import REPEATED, Arranged, Buffers, is_counting, number, over, over_rows
 from tracelens.errors import SchemaError
 from tracelens.repair import TRACE_MARK, TRACE_MARKS
 from tracelens.spans import CONSUMER, MARK, PRODUCER, SERVER, SPAN_MARKS, attribute, check, empty, owned
@@ -35,6 +35,7 @@ T = TypeVar("T", bound=np.generic)
 MAX_SKEW_NANO = 1_000_000_000  # clocks of one mesh differ by less; beyond it the times mean something else
 THREADS_FROM = 200_000  # spans; below this, starting threads costs more than they save
 SKEW_BITS = np.array([TRACE_MARK[m] for m in ("skew_shifted", "skew_aligned", "skew_capped", "skew_moved")], np.int32)
+FIRST_BITS = np.array([TRACE_MARK[m] for m in ("orphan", "cycle", "shared_split")], np.int32)
 CLIP_BITS = np.array([TRACE_MARK[m] for m in ("clip_before", "clip_after", "outside")], np.int32)
 
 
@@ -116,11 +117,10 @@ def link(spans: pl.DataFrame, *, skew: bool = True) -> Forest:
     over_traces(offsets, lambda a, b: _link.preorder(offsets, a, b, linked.up, position, parent, until, depth))
     order = order[position]
     columns = linked.take(position)
-    blocking = ~columns.aside | (parent < 0)
+    blocking, marks, child_offsets = np.empty(n, np.bool_), np.empty(n, np.int32), np.zeros(n + 1, np.int64)
+    told_of = columns.aside, columns.cut, columns.half, FIRST_BITS, blocking, marks, child_offsets[1:]
+    over_traces(offsets, lambda a, b: _windows.begin(offsets, a, b, parent, *told_of))
     start, end, span, timed = columns.start, columns.end, columns.span, columns.timed
-    marks = np.where(parent == _link.ORPHAN, np.int32(TRACE_MARK["orphan"]), np.int32(0))
-    marks |= np.where(columns.cut, np.int32(TRACE_MARK["cycle"]), np.int32(0))
-    marks |= np.where(columns.half > 0, np.int32(TRACE_MARK["shared_split"]), np.int32(0))
     told = told.ordered(order)
 
     shift = np.zeros(n, np.int64)
@@ -128,8 +128,7 @@ def link(spans: pl.DataFrame, *, skew: bool = True) -> Forest:
     lo, hi = np.empty(n, np.int64), np.empty(n, np.int64)
     traces = len(offsets) - 1
     entry, n_roots, n_orphans = np.empty(traces, np.int64), np.zeros(traces, np.int32), np.zeros(traces, np.int32)
-    child_offsets = np.zeros(n + 1, np.int64)
-    np.cumsum(np.bincount(parent[parent >= 0], minlength=n), out=child_offsets[1:])
+    np.cumsum(child_offsets, out=child_offsets)
     children = np.empty(int(child_offsets[-1]), np.int64)
 
     def finish(a: int, b: int) -> None:
@@ -145,7 +144,7 @@ def link(spans: pl.DataFrame, *, skew: bool = True) -> Forest:
         told=told,
         ids=span,
         trace_offsets=offsets,
-        parent=np.maximum(parent, -1),
+        parent=parent,
         until=until,
         depth=depth,
         start=start,
@@ -243,6 +242,14 @@ def _by_trace(spans: pl.DataFrame, seed: np.uint64) -> tuple[I64, I64]:
     high, low = np.empty(len(spans), np.uint64), np.empty(len(spans), np.uint64)
     if any(over_rows(len(spans), partial(_text.read_trace_ids, ids.views, high, low))):
         raise SchemaError("column trace_id holds an id that has not 16 bytes. Decoders refuse such spans.")
+    begun = over_rows(len(spans), lambda a, b: (a, _link.count_ordered(high, low, a, b)))
+    if min(count for _, count in begun) >= 0:  # as a compacted store has them
+        places = np.cumsum([0, *(count for _, count in begun)]).tolist()
+        offsets = np.empty(places[-1] + 1, np.int64)
+        offsets[-1] = len(spans)
+        first_of = dict(zip((a for a, _ in begun), places, strict=False))
+        over_rows(len(spans), lambda a, b: _link.bounds_ordered(high, low, a, b, first_of[a], offsets))
+        return offsets, np.arange(len(spans))
     number, first = _link.number_traces(high, low, seed)
     place = np.arange(len(first))
     leading = high[first]
@@ -323,11 +330,6 @@ def over_traces(offsets: I64, work: Callable[[int, int], R]) -> list[R]:
     edges = [0, *cuts.tolist(), traces]
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(work, edges[:-1], edges[1:]))
-
-
-def over_rows(rows: int, work: Callable[[int, int], R]) -> list[R]:
-    """Call work(first, last) for equal stretches of rows, as `over_traces` does."""
-    return over_traces(np.arange(rows + 1), work)
 
 
 def codes(text: pl.Series) -> tuple[I32, pl.Series]:

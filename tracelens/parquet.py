@@ -6,7 +6,7 @@ columns; of the former all but ids, times, name and service may be missing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import polars as pl
@@ -20,8 +20,10 @@ REQUIRED = ("trace_id", "span_id", "parent_span_id", "name", "start_time_unix_na
 DEFAULTS = {"kind": 0, "repairs": 0, "status_code": 0, "follows_from": False, "service_name": UNKNOWN_SERVICE}
 
 
-def batches(file: str | Path) -> Iterator[pl.DataFrame]:
+def batches(file: str | Path, keep: Callable[[str], bool] | None = None) -> Iterator[pl.DataFrame]:
     """Yield the spans of a file, some at a time, in the SPANS schema and its attribute columns.
+
+    keep: which of these are wanted; all without.
 
     Raises InputError when it is damaged, or holds something else.
     """
@@ -41,7 +43,7 @@ def batches(file: str | Path) -> Iterator[pl.DataFrame]:
         ]
         if wrong:
             raise InputError(f"{file}: column {wrong[0]}. Is it a Parquet file of spans?")
-        yield from _shaped(scanned, found).collect_batches(chunk_size=BATCH_SPANS, maintain_order=True)
+        yield from _shaped(scanned, found, keep).collect_batches(chunk_size=BATCH_SPANS, maintain_order=True)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise InputError(f"{file}: a Parquet file that cannot be read: {error}. Is it whole?") from error
 
@@ -50,7 +52,7 @@ def _fits(found: pl.DataType, wanted: pl.DataType) -> bool:
     return found == wanted or (wanted.is_integer() and found.is_integer()) or found == pl.Null
 
 
-def _shaped(scanned: pl.LazyFrame, found: pl.Schema) -> pl.LazyFrame:
+def _shaped(scanned: pl.LazyFrame, found: pl.Schema, keep: Callable[[str], bool] | None) -> pl.LazyFrame:
     """Return the columns of spans; a missing one is what a span has that does not tell it."""
     fixed = [
         (pl.col(name).cast(kind) if name in found else pl.lit(None, kind).alias(name)).fill_null(DEFAULTS[name])
@@ -60,7 +62,9 @@ def _shaped(scanned: pl.LazyFrame, found: pl.Schema) -> pl.LazyFrame:
     ]
     usable = (pl.col("parent_span_id").bin.size() == 8).fill_null(value=True)
     attributes = [
-        pl.col(name).cast(dtype(name), strict=False) for name in found if name not in SPANS and is_attribute(name)
+        pl.col(name).cast(dtype(name), strict=False)
+        for name in found
+        if name not in SPANS and is_attribute(name) and (keep is None or keep(name))
     ]
     return scanned.select(*fixed, *attributes).with_columns(
         parent_span_id=pl.when(usable).then("parent_span_id"),

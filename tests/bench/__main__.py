@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.bench import answers, compare, decode, fixes, ingest, jaeger_json, large, mesh, paths
+from tracelens.keeping import keep_memory
 
 RUNS = 5
 
@@ -60,6 +61,7 @@ def main() -> None:
     parser.add_argument("--spans", type=int, default=1_000_000)
     parser.add_argument("--json", type=Path, help="write the figures here too")
     options = parser.parse_args()
+    keep_memory()  # as the command line does
     figures: dict[str, dict[str, float]] = {}
     table = Table(
         "part", "what", "median", title=f"{platform.machine()}, {os.cpu_count()} cores, {options.spans:,} spans"

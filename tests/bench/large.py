@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 
 from tests.builders import synthetic
 from tracelens.analysis import profile
+from tracelens.keeping import keep_memory
 from tracelens.lens import Lens, Question, Room
 
 CHUNK = 1_000_000
@@ -47,6 +48,7 @@ def write(file: Path, spans: int) -> int:
 
 def look(file: Path, memory: int | None, scratch: Path) -> dict[str, float]:
     """Return seconds, processor seconds and the peak of this process in bytes, of one profile after a small one."""
+    keep_memory()
     profile.warm()
     begin, used = time.perf_counter(), time.process_time()
     answer = Lens.open(str(file), room=Room(memory=memory, scratch=scratch)).profile(Question(), None, BANDS)

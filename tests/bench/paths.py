@@ -29,6 +29,7 @@ from tracelens import forest as forests
 from tracelens.analysis.critical_path import sections
 from tracelens.analysis.profile import profile
 from tracelens.forest import link
+from tracelens.keeping import keep_memory
 
 RUNS = 5
 FEW = 3  # runs of what takes long
@@ -73,8 +74,10 @@ def one_thread() -> Iterator[None]:
 def profiled(spans: pl.DataFrame) -> pl.DataFrame:
     """Everything from spans to the profile of whole traces."""
     forest = link(spans)
-    names = forest.spans.select(service="service_name", operation="name", layer=pl.lit("app")).to_dict()
-    return profile(forest, sections(forest), entries=forest.entry, route=None, bands=BANDS, **names)
+    names = forest.told.select("service_name", "name").select(
+        service="service_name", operation="name", layer=pl.lit("app")
+    )
+    return profile(forest, sections(forest), entries=forest.entry, route=None, bands=BANDS, **names.to_dict())
 
 
 def cost(spans: pl.DataFrame) -> float:
@@ -109,6 +112,7 @@ def processes(spans: int) -> float:
 
 def _alone(spans: int, seed: int, barrier: Barrier) -> float:
     """Return spans a second of one process, each run begun with the others'."""
+    keep_memory()
     part = synthetic(spans, seed=seed)
     took = []
     with one_thread():

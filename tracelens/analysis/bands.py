@@ -40,7 +40,10 @@ def position(n: int, percent: float) -> int:
 def groups_by_rank(forest: Forest, entries: I64, route: I64, cuts: Sequence[float]) -> I64:
     """Return the number of the last bound at or below each entry's rank within its route; -1 below all."""
     duration = forest.end[entries] - forest.start[entries]
-    order = np.lexsort((entries, duration, route))
+    if len(entries) and route.min() == route.max() and (np.diff(entries) >= 0).all():
+        order = np.argsort(duration, kind="stable")
+    else:
+        order = np.lexsort((entries, duration, route))
     group = np.empty(len(entries), np.int64)
     edges = [*np.flatnonzero(np.diff(route[order], prepend=-1)).tolist(), len(entries)]
     for begin, end in pairwise(edges):

@@ -17,7 +17,7 @@ import polars as pl
 from tracelens import forest as forests
 from tracelens._link import I32, I64, Bool
 from tracelens.analysis import _walk
-from tracelens.columns import over
+from tracelens.columns import over, over_rows
 from tracelens.forest import Forest, over_traces
 from tracelens.learned import CLOCKS, ticking
 
@@ -175,7 +175,7 @@ def ticks(forest: Forest) -> pl.DataFrame:
         _walk.count_whole(code, forest.start, forest.skew, COARSE_NANO, first, last, counts)
         return counts
 
-    counts = np.sum(forests.over_rows(len(code), work), axis=0)
+    counts = np.sum(over_rows(len(code), work), axis=0)
     some = np.flatnonzero(counts[:, 0])
     named = forest.told.named("service_name", some)
     return pl.DataFrame({"service": named, "spans": counts[some, 0], "whole": counts[some, 1]}, schema=CLOCKS)

@@ -9,8 +9,7 @@ import numpy as np
 import polars as pl
 
 from tracelens._link import I32, U64
-from tracelens._text import add_digit
-from tracelens.columns import equal, over
+from tracelens.columns import add_digit, equal, over
 from tracelens.forest import codes
 
 NODE = ("service", "operation", "layer")
@@ -23,10 +22,11 @@ def numbered(labels: Sequence[pl.Series]) -> tuple[I32, pl.DataFrame]:
     """
     n = len(labels[0])
     coded = over(n, labels, lambda series: codes(series.fill_null("")))
-    key = np.zeros(n, np.int64)
+    key, size = np.zeros(n, np.int64), 1
     for digit, names in coded:
         add_digit(key, digit, len(names))
-    label, first = equal(key)
+        size *= len(names) + 1
+    label, first = equal(key, size)
     named = [values.gather(number[first]) for number, values in coded]
     return label, pl.DataFrame(dict(zip(NODE, named, strict=True)), schema=dict.fromkeys(NODE, pl.String))
 

@@ -107,9 +107,11 @@ class Asked:
 
     def lens(self, source: str | None = None) -> Lens:
         """Return the Lens on the source, or on another one."""
+        from tracelens.keeping import keep_memory
         from tracelens.lens import Lens
         from tracelens.taught import Taught
 
+        keep_memory()
         taught = Taught.read(self.config)
         return Lens.open(
             source or self.source,

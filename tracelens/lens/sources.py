@@ -7,9 +7,9 @@ made of the spans is the business of `analysed.py`.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import chain
 from pathlib import Path
 from typing import Protocol
@@ -17,13 +17,16 @@ from typing import Protocol
 import polars as pl
 
 from tracelens import dumps, semconv
+from tracelens.columns import compact
 from tracelens.names import is_wanted, wanted_columns
 from tracelens.spans import SPANS, concat, is_attribute
 from tracelens.store import Store, is_store
+from tracelens.wire.otlp import Keep
 
 # A call's own spans start within it and its callers began before it: spans up
 # to a minute outside the window complete the traces at its edges.
 MARGIN_NANO = 60_000_000_000
+KEPT_BYTES = 64 << 20  # of a dump's files; of larger ones only what answers look at is kept
 SPAN_BYTES = 1_500  # while it is linked, named and walked: measured 600 (synthetic) to 1,400 (sidecars)
 BATCH_SPANS = 200_000
 # Columns that no answer about a window looks at; of events those of proxies, which tell their phases, are read.
@@ -85,22 +88,36 @@ class DumpSource:
     live: bool = field(default=False, init=False)
 
     _seen: set[tuple[str, str]] = field(default_factory=set, init=False)  # format and file of what has been read
+    _part: tuple[frozenset[str], Loaded] | None = field(default=None, init=False)  # for which keys, and what
 
-    def _batches(self) -> Iterator[Loaded]:
-        for batch in dumps.read(self.source, input_format=self.input_format, strict=self.strict):
+    def _batches(self, keep: Keep | None = None) -> Iterator[Loaded]:
+        for batch in dumps.read(self.source, input_format=self.input_format, strict=self.strict, keep=keep):
             self._seen.add((batch.format, batch.file))
             yield Loaded(batch.spans, sum(batch.rejected.values()), tuple(batch.losses))
 
     @cached_property
-    def _read(self) -> Loaded:
-        read = list(self._batches())
-        losses = chain.from_iterable(batch.losses for batch in read)
-        return Loaded(concat([batch.spans for batch in read]), sum(batch.rejected for batch in read), tuple(losses))
+    def _is_small(self) -> bool:
+        """Whether it is kept whole: every question is answered from that."""
+        return self.source == dumps.STDIN or sum(file.stat().st_size for file in dumps.files(self.source)) <= KEPT_BYTES
+
+    @cached_property
+    def _whole(self) -> Loaded:
+        return _joined(self._batches())
+
+    def _looked_at(self, keys: frozenset[str]) -> Loaded:
+        """Return the spans with the columns that answers look at, read anew when they look at more."""
+        if self._is_small:
+            return self._whole
+        if self._part is None or not keys <= self._part[0]:
+            wanted = keys | (self._part[0] if self._part else frozenset())
+            self._part = None  # let go before more is read
+            self._part = wanted, _joined(self._batches(_keeping(wanted)))
+        return self._part[1]
 
     def describe(self) -> Description:
         """Return what the dump is, as far as it has been read; it is read when it has not been."""
         if not self._seen:
-            self._read  # noqa: B018  # it notes what it reads
+            self._looked_at(frozenset())
         formats, files = ({seen[i] for seen in self._seen} for i in (0, 1))
         return Description("dump", "+".join(sorted(formats)), len(files))
 
@@ -114,14 +131,14 @@ class DumpSource:
         return hashlib.blake2b(repr(told).encode(), digest_size=8).hexdigest()
 
     def range(self) -> tuple[int, int] | None:
-        spans = self._read.spans
+        spans = self._looked_at(frozenset()).spans
         if spans.is_empty():
             return None
         first, last = spans.select(pl.col("start_time_unix_nano").min(), pl.col("end_time_unix_nano").max()).row(0)
         return first, last
 
     def load(self, start_nano: int | None, end_nano: int | None, keys: Collection[str]) -> Loaded:
-        return _needed(self._read, start_nano, end_nano, keys)
+        return _needed(self._looked_at(frozenset(keys)), start_nano, end_nano, keys)
 
     def weight(self, start_nano: int | None, end_nano: int | None) -> int:
         """Return about how many bytes it takes to answer about all of it: windows of dumps are not found before."""
@@ -131,18 +148,22 @@ class DumpSource:
         return sum(file.stat().st_size * dumps.unfolds(file) for file in dumps.files(self.source))
 
     def parts(self, start_nano: int | None, end_nano: int | None, keys: Collection[str]) -> Iterator[Loaded]:
-        for batch in self._batches():
+        for batch in self._batches(_keeping(keys)):
             yield _needed(batch, start_nano, end_nano, keys)
 
     def whole(self, trace_ids: pl.Series, start_nano: int | None, end_nano: int | None) -> pl.DataFrame:
         wanted = pl.col("trace_id").is_in(trace_ids.implode())
         wanted &= _in_margin(start_nano, end_nano)
-        if "_read" in self.__dict__:
-            return self._read.spans.filter(wanted)
-        return concat([batch.spans.filter(wanted) for batch in self._batches()])
+        return self._filtered(wanted)
 
     def trace(self, trace_id: bytes) -> pl.DataFrame:
-        return self._read.spans.filter(pl.col("trace_id") == pl.lit(trace_id))
+        return self._filtered(pl.col("trace_id") == pl.lit(trace_id))
+
+    def _filtered(self, wanted: pl.Expr) -> pl.DataFrame:
+        """Return some spans with all that they say."""
+        if self._is_small:
+            return self._whole.spans.filter(wanted)
+        return concat([compact(batch.spans.filter(wanted)) for batch in self._batches()])
 
 
 @dataclass
@@ -204,11 +225,22 @@ def _is_needed(name: str, keys: Collection[str]) -> bool:
     return is_wanted(name, wanted_columns() | set(keys))
 
 
+def _joined(batches: Iterable[Loaded]) -> Loaded:
+    read = list(batches)
+    losses = chain.from_iterable(batch.losses for batch in read)
+    return Loaded(concat([batch.spans for batch in read]), sum(batch.rejected for batch in read), tuple(losses))
+
+
 def _needed(read: Loaded, start_nano: int | None, end_nano: int | None, keys: Collection[str]) -> Loaded:
     """Return what answers look at, of the spans near a window."""
     kept = [name for name in read.spans.columns if _is_needed(name, keys)]
     found = read.spans.lazy().filter(_in_margin(start_nano, end_nano)).select(kept)
     return Loaded(_complete(found), read.rejected, read.losses)
+
+
+def _keeping(keys: Collection[str]) -> Keep:
+    """Return `_is_needed` of a column's name, asked once for each name."""
+    return cache(lambda name: _is_needed(name, keys))
 
 
 def _complete(spans: pl.LazyFrame) -> pl.DataFrame:

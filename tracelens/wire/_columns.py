@@ -15,6 +15,7 @@ from tracelens.wire._scan import Bytes
 from tracelens.wire._views import Views, load, number, put, signed
 
 KINDS = 5  # types a key may have
+LEFT_OUT = -2
 
 
 @kernel
@@ -60,7 +61,7 @@ def spread(
 ) -> int:
     """Write each attribute into its column.
 
-    column: by key and type, -1 for none. A column's values begin at
+    column: by key and type, -1 for none, LEFT_OUT for what nobody wants. A column's values begin at
     words[first_word], two words a row for text, one for numbers, one bit for
     booleans; its validity bits at valid[first_bit // 8]. over: receives the
     attributes that are in no column. weight: as in `tally`. room: bytes of text
@@ -74,6 +75,8 @@ def spread(
             continue
         key = signed(held.key[i])
         c = column[key * KINDS + kind]
+        if c == LEFT_OUT:
+            continue
         at = held.at[i]
         length = signed(held.length[i])
         textual = kind in (STRING, JSON)

@@ -49,13 +49,13 @@ class Written:
         return self.size
 
 
-def decode(bodies: Sequence[Body | Written]) -> Decoded:
-    """Return the spans of some documents, or of such as are written already.
+def decode(bodies: Sequence[Body | Written], keep: otlp.Keep | None = None) -> Decoded:
+    """Return the spans of some documents, or of such as are written already. keep: as `otlp.decode`.
 
     Raises DecodeError for the first that is no Jaeger JSON.
     """
     written = write(bodies)
-    decoded = otlp.decode(written.requests)
+    decoded = otlp.decode(written.requests, keep=keep)
     return Decoded(_following(decoded.spans, written.followers), decoded.rejected)
 
 

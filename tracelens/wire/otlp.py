@@ -16,7 +16,7 @@ repaired and marked, where the runtime refuses the request.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,8 @@ from tracelens.wire._scan import Bytes
 from tracelens.wire._views import Views
 from tracelens.wire.decoded import Decoded
 
+Keep = Callable[[str], bool]  # of a column's name
+
 CHUNK = 32 << 20  # bytes decoded together: what is used again is still near; and Arrow's views reach 2 GiB
 # Text that spans share by their resource is stored once in a frame, but once a span in a file. A mesh's requests
 # need less than their own size, a large resource and tiny spans 16 times it; what needs more is kept at one span.
@@ -46,13 +48,16 @@ SHARED_LEAST = 64 << 20  # bytes that are always allowed
 
 
 def decode(
-    bodies: Sequence[bytes | memoryview] | Stretches, received_unix_nano: Sequence[int] | None = None
+    bodies: Sequence[bytes | memoryview] | Stretches,
+    received_unix_nano: Sequence[int] | None = None,
+    keep: Keep | None = None,
 ) -> Decoded:
     """Return the spans of some requests, in their order.
 
     bodies: ExportTraceServiceRequest, or TracesData, which reads the same; or where
     such stand in one buffer, which is then not copied, nor are views of one array.
     received_unix_nano: when each was received; null without.
+    keep: which attribute columns are wanted; others are left out then, and overflow.
     Spans without a valid trace id or span id are refused, and counted by reason.
     Raises DecodeError for the first body that is no such message.
     """
@@ -64,7 +69,7 @@ def decode(
         chunk, refused = read(part, first)
         rejected.update(refused)
         if chunk.counts[OF_SPAN]:
-            frame = frame_of(chunk, names)
+            frame = frame_of(chunk, names, keep)
             if received_unix_nano is not None:
                 times = np.repeat(np.array(received_unix_nano[first:last], np.int64), chunk.per_body)
                 frame = frame.with_columns(pl.Series("received_unix_nano", times))
@@ -86,15 +91,17 @@ def chunks(lengths: Sequence[int]) -> Iterator[tuple[int, int]]:
         yield first, len(lengths)
 
 
-def frame_of(chunk: Chunk, names: dict[str, str]) -> pl.DataFrame:
-    """Return the spans of a chunk; names: see `_naming.choose`."""
+def frame_of(chunk: Chunk, names: dict[str, str], keep: Keep | None = None) -> pl.DataFrame:
+    """Return the spans of a chunk; names: see `_naming.choose`; keep: as `decode`."""
     made = Made()
     totals = count_keys(chunk, made)
     placed = made_of_spans(chunk, made)
     scopes = made_of_scopes(chunk, made)
     texts = made.buffer()
     columns = choose(chunk.raw, chunk.keys, totals, names)
-    attributes, over = attribute_columns(chunk, texts, columns)
+    if keep is not None:
+        columns = [column for column in columns if column.name == SERVICE or keep(column.name)]
+    attributes, over = attribute_columns(chunk, texts, columns, _columns.LEFT_OUT if keep else -1)
     buffers = [pa.py_buffer(chunk.buffer), pa.py_buffer(texts)]
     of_span = {**span_columns(chunk, placed, texts, buffers), **attributes[OF_SPAN]}
     of_scope = {**scope_columns(chunk, scopes, texts, buffers), **attributes[OF_SCOPE]}
@@ -167,10 +174,13 @@ def scope_columns(chunk: Chunk, placed: dict[str, Placed], texts: Bytes, buffers
 
 
 def attribute_columns(
-    chunk: Chunk, texts: Bytes, columns: Sequence[Column]
+    chunk: Chunk, texts: Bytes, columns: Sequence[Column], other: int
 ) -> tuple[list[dict[str, pl.Series]], NDArray[np.int64]]:
-    """Return, by owner, the columns of attributes, and which attributes are in none."""
-    place = np.full(chunk.distinct * _columns.KINDS, -1, np.int64)
+    """Return, by owner, the columns of attributes, and which attributes are in none.
+
+    other: what becomes of all others: -1 tells of them, LEFT_OUT does not.
+    """
+    place = np.full(chunk.distinct * _columns.KINDS, other, np.int64)
     first_word = np.zeros(len(columns) + 1, np.int64)
     first_bit = np.zeros(len(columns) + 1, np.int64)
     for i, column in enumerate(columns):

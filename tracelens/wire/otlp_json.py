@@ -16,14 +16,18 @@ from tracelens.wire.decoded import Decoded
 from tracelens.wire.translate.otlp_json import loaded, request
 
 
-def decode(bodies: Sequence[bytes], received_unix_nano: Sequence[int] | None = None) -> Decoded:
-    """Return the spans of some documents, in their order.
+def decode(
+    bodies: Sequence[bytes], received_unix_nano: Sequence[int] | None = None, keep: otlp.Keep | None = None
+) -> Decoded:
+    """Return the spans of some documents, in their order. keep: as `otlp.decode`.
 
     Raises DecodeError for the first that is no OTLP JSON.
     """
     encoder = Encoder()
     return otlp.decode(
-        [each(body, i, lambda found: request(found, encoder)) for i, body in enumerate(bodies)], received_unix_nano
+        [each(body, i, lambda found: request(found, encoder)) for i, body in enumerate(bodies)],
+        received_unix_nano,
+        keep,
     )
 
 
