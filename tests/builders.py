@@ -162,17 +162,25 @@ def exclusive(spans: pl.DataFrame, **options: Any) -> dict[str, float]:
 
 
 def synthetic(
-    spans: int, *, per_trace: int = 10, seed: int = 0, templates: int = 20, shuffled: bool = False
+    spans: int,
+    *,
+    per_trace: int = 10,
+    seed: int = 0,
+    templates: int = 20,
+    shapes: int | None = None,
+    shuffled: bool = False,
 ) -> pl.DataFrame:
     """Return about `spans` spans: traces of a few shapes, children at random within their parents.
 
     A template is a tree of `per_trace` labelled spans; each trace draws its times and its ids.
+    shapes: the seed of the trees, so that frames of several seeds are of one system; else that of all.
     shuffled: in no order; else by trace id and start, as a compacted store has them.
     """
     rng = np.random.default_rng(seed)
+    shaping = rng if shapes is None else np.random.default_rng(shapes)
     count = max(spans // per_trace, 1)
     n = count * per_trace
-    trees = rng.integers(0, np.maximum(np.arange(per_trace), 1), (templates, per_trace))
+    trees = shaping.integers(0, np.maximum(np.arange(per_trace), 1), (templates, per_trace))
     shape = rng.integers(0, templates, count)
     parent = trees[shape]
     start, end = np.zeros((count, per_trace)), np.zeros((count, per_trace))

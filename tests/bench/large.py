@@ -36,7 +36,9 @@ def write(file: Path, spans: int) -> int:
     writer: pq.ParquetWriter | None = None
     written = 0
     while written < spans:
-        part = synthetic(min(CHUNK, spans - written), seed=written).sort("start_time_unix_nano")
+        part = synthetic(min(CHUNK, spans - written), seed=written, templates=100, shapes=0).sort(
+            "start_time_unix_nano"
+        )
         table = part.to_arrow(compat_level=pl.CompatLevel.oldest())
         writer = writer or pq.ParquetWriter(file, table.schema, compression="zstd")
         writer.write_table(table, row_group_size=250_000)

@@ -26,13 +26,14 @@ from tests.builders import synthetic
 from tests.plain_walk import PlainWalk
 from tracelens import columns
 from tracelens import forest as forests
-from tracelens.analysis.critical_path import sections
+from tracelens.analysis.critical_path import Sections, sections
 from tracelens.analysis.profile import profile
 from tracelens.forest import link
 from tracelens.keeping import keep_memory
 
 RUNS = 5
 FEW = 3  # runs of what takes long
+STEPS = ("link", "walk", "profile", "link, walk and profile")
 BANDS = ((0.0, 50.0), (50.0, 90.0), (90.0, 99.0), (99.0, 100.0))
 PLAIN_SPANS = 20_000  # plain Python takes a second for a million, and only its rate is wanted
 
@@ -43,12 +44,13 @@ def measure(spans: int) -> dict[str, float]:
         figures = _measure(spans)
     ordered = synthetic(spans)
     n = len(ordered)
-    figures["link, all threads"] = rate(n, lambda: link(ordered))
-    figures["link, walk and profile, all threads"] = together = rate(n, lambda: profiled(ordered))
-    with one_thread():
-        figures["baseline: link, walk and profile, 1 thread"] = rate(n, lambda: profiled(ordered))
-    figures["baseline: link, walk and profile, a process a core"] = apart = processes(n)
-    figures["threads / processes"] = together / apart
+    for name in STEPS:
+        work = step(name, ordered)
+        figures[f"{name}, all threads"] = together = rate(n, work)
+        with one_thread():
+            figures[f"baseline: {name}, 1 thread"] = rate(n, work)
+        figures[f"baseline: {name}, a process a core"] = apart = processes(name, n)
+        figures[f"{name}: threads / processes"] = together / apart
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "spans.parquet")
         ordered.write_parquet(file)
@@ -71,13 +73,31 @@ def one_thread() -> Iterator[None]:
         forests.THREADS_FROM, columns.THREADS_FROM = before
 
 
+def step(name: str, spans: pl.DataFrame) -> Callable[[], object]:
+    """Return one of STEPS, on spans, with what it needs done before."""
+    if name == "link":
+        return lambda: link(spans)
+    if name == "link, walk and profile":
+        return lambda: profiled(spans)
+    forest = link(spans)
+    if name == "walk":
+        return lambda: sections(forest)
+    found = sections(forest)
+    return lambda: summed(forest, found)
+
+
 def profiled(spans: pl.DataFrame) -> pl.DataFrame:
     """Everything from spans to the profile of whole traces."""
     forest = link(spans)
+    return summed(forest, sections(forest))
+
+
+def summed(forest: forests.Forest, found: Sections) -> pl.DataFrame:
+    """The profile of whole traces."""
     names = forest.told.select("service_name", "name").select(
         service="service_name", operation="name", layer=pl.lit("app")
     )
-    return profile(forest, sections(forest), entries=forest.entry, route=None, bands=BANDS, **names.to_dict())
+    return profile(forest, found, entries=forest.entry, route=None, bands=BANDS, **names.to_dict())
 
 
 def cost(spans: pl.DataFrame) -> float:
@@ -91,8 +111,8 @@ def cost(spans: pl.DataFrame) -> float:
     return statistics.median(took) / len(spans)
 
 
-def processes(spans: int) -> float:
-    """Return spans a second of processes side by side, one a core."""
+def processes(name: str, spans: int) -> float:
+    """Return spans a second of a step in processes side by side, one a core."""
     count = os.cpu_count() or 1
     context = multiprocessing.get_context("spawn")
     polars_threads = os.environ.get("POLARS_MAX_THREADS")
@@ -101,7 +121,9 @@ def processes(spans: int) -> float:
         with context.Manager() as manager:
             barrier = manager.Barrier(count)
             with ProcessPoolExecutor(count, context) as pool:
-                rates = pool.map(_alone, [max(spans // count, 20)] * count, range(count), [barrier] * count)
+                rates = pool.map(
+                    _alone, [name] * count, [max(spans // count, 20)] * count, range(count), [barrier] * count
+                )
                 return sum(rates)
     finally:
         if polars_threads is None:
@@ -110,17 +132,18 @@ def processes(spans: int) -> float:
             os.environ["POLARS_MAX_THREADS"] = polars_threads
 
 
-def _alone(spans: int, seed: int, barrier: Barrier) -> float:
+def _alone(name: str, spans: int, seed: int, barrier: Barrier) -> float:
     """Return spans a second of one process, each run begun with the others'."""
     keep_memory()
     part = synthetic(spans, seed=seed)
     took = []
     with one_thread():
-        profiled(part)
+        work = step(name, part)
+        work()
         for _ in range(RUNS):
             barrier.wait()
             begin = time.perf_counter()
-            profiled(part)
+            work()
             took.append(time.perf_counter() - begin)
     return len(part) / statistics.median(took)
 

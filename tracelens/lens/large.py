@@ -18,9 +18,9 @@ from tracelens import histogram
 from tracelens.analysis import fixes as fixing
 from tracelens.analysis import routes as analysis
 from tracelens.analysis import whatif
-from tracelens.analysis.bands import EVERYTHING, Band, by_rank, cuts_of
+from tracelens.analysis.bands import EVERYTHING, Band, cuts_of
 from tracelens.analysis.critical_path import sections
-from tracelens.analysis.explain import SLOW_GROUP, TYPICAL_GROUP, bounds, explain, slow_band
+from tracelens.analysis.explain import SLOW_GROUP, TYPICAL_GROUP, bounds, explain, groups, slow_band
 from tracelens.analysis.labels import NODE
 from tracelens.analysis.profile import accumulate, cut_groups, merge
 from tracelens.analysis.shares import SHARES, in_order, times
@@ -34,12 +34,14 @@ from tracelens.lens.explain import explained, facts_of, looked_at
 from tracelens.lens.parts import Parts
 from tracelens.lens.paths import Walk, entries
 from tracelens.lens.question import Answer, Explanation
+from tracelens.lens.ranked import RANKED, Ranked
 from tracelens.lens.routes import Route, is_route
 from tracelens.lens.whatif import ROUTE
 
 Rows = npt.NDArray[np.int64]
 
 CALLS_AT_ONCE = 4_000_000  # rows whose percentiles are worked out together
+ROWS_HELD = 500_000  # of sums, before they are added up
 NEEDED = [name for name in CALLS.names() if name not in ("span", "trace", "caller", "echo", "start_unix_nano")]
 
 
@@ -57,25 +59,25 @@ def routes(parts: Parts) -> Answer:
 
 def profile(parts: Parts, route: Route | None, bands: Sequence[Band], walk: Walk) -> Answer:
     """Return PROFILE rows of a route, or of first calls of traces."""
-    sums, _ = _sums(parts, route, bands, walk)
-    return Answer(rows=cut_groups(sums, bands), source=parts.info())
+    return Answer(rows=cut_groups(_sums(parts, route, bands, walk), bands), source=parts.info())
 
 
 def explanation(parts: Parts, route: Route | None, walk: Walk, typical: Band, slow: Band | None) -> Explanation:
     """Return why the slow band of a route is slow."""
-    calls = pl.scan_parquet(_profiled(parts, route, walk)["entries"]).select(pl.len()).collect().item()
-    slow = slow_band(calls) if slow is None else slow
+    every = Ranked(_profiled(parts, route, walk)["entries"])
+    slow = slow_band(len(every)) if slow is None else slow
     bands = (typical, slow)
-    sums, every = _sums(parts, route, bands, walk)
+    sums = _sums(parts, route, bands, walk)
     of_band = [bounds(band, bands) for band in bands]
     grouped = [
         sums.filter(pl.col("bucket").is_between(low, high, closed="left")).with_columns(bucket=pl.lit(group, pl.Int32))
         for (low, high), group in zip(of_band, (TYPICAL_GROUP, SLOW_GROUP), strict=True)
     ]
     rows, totals = explain(pl.concat(grouped), typical, slow)
-    in_slow = pl.col("group").is_between(*of_band[1], closed="left")
-    tail, rest = looked_at(*(every.filter(wanted)["index"].to_numpy() for wanted in (in_slow, ~in_slow)))
-    chosen = every[np.concatenate([tail, rest])]
+    of_call = groups(len(every), typical, slow)
+    tail, rest = looked_at(np.flatnonzero(of_call == SLOW_GROUP), np.flatnonzero(of_call != SLOW_GROUP))
+    ranks = np.concatenate([tail, rest])
+    chosen = every.at(np.unique(ranks))[np.argsort(np.argsort(ranks))]
     full = parts.source.whole(chosen["trace_id"].unique(), parts.question.start_nano, parts.question.end_nano)
     window = parts.of(full)
     begins = _rows_of(window, chosen)
@@ -91,7 +93,8 @@ def explanation(parts: Parts, route: Route | None, walk: Walk, typical: Band, sl
 
 def shares(parts: Parts, route: Route | None, walk: Walk) -> Answer:
     """Return SHARES rows of a route, or of first calls of traces."""
-    sums, every = _sums(parts, route, EVERYTHING, walk)
+    named = cut_groups(_sums(parts, route, EVERYTHING, walk), EVERYTHING)
+    calls = len(Ranked(_profiled(parts, route, walk)["entries"]))
 
     def work(window: Analysed, learned: Evidence) -> dict[str, pl.DataFrame]:
         start = entries(window, parts.question, route)
@@ -101,9 +104,8 @@ def shares(parts: Parts, route: Route | None, walk: Walk) -> Answer:
         return {"times": times(window.forest, found, window.calls)}
 
     files = parts.gathered(f"shares {route!r} {walk!r}", work)
-    named = cut_groups(sums, EVERYTHING)
     rows = [
-        percentiles_of(some, named, len(every)).drop_nulls("traces").collect(engine="streaming")
+        percentiles_of(some, named, calls).drop_nulls("traces").collect(engine="streaming")
         for some in _turns(pl.scan_parquet(files["times"]), ("node",))
     ]
     return Answer(rows=in_order(pl.concat(rows)) if rows else SHARES.to_frame(), source=parts.info())
@@ -212,28 +214,40 @@ def _profiled(parts: Parts, route: Route | None, walk: Walk) -> dict[str, list[P
     return parts.gathered(f"profile {route!r} {walk!r}", work)
 
 
-def _sums(parts: Parts, route: Route | None, bands: Sequence[Band], walk: Walk) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Return (PROFILE_BUCKETS of a route whose buckets are groups of the bands; all entries, by duration)."""
+def _sums(parts: Parts, route: Route | None, bands: Sequence[Band], walk: Walk) -> pl.DataFrame:
+    """Return PROFILE_BUCKETS of a route whose buckets are groups of the bands."""
     files = _profiled(parts, route, walk)
-    every = _grouped(files["entries"], cuts_of(bands))
-    divided = every.group_by("bucket").agg(pl.col("group").n_unique().alias("groups")).filter(pl.col("groups") > 1)
-    group = every.join(divided, on="bucket", how="anti").select("bucket", "group").unique()
-    sums = [
-        pl.read_parquet(file)
-        .join(group, on="bucket", validate="m:1")
-        .with_columns(bucket=pl.col("group").cast(pl.Int32))
-        .drop("group")
-        for file in files["sums"]
-    ]
-    again = every.join(divided, on="bucket", how="semi").filter(pl.col("group") >= 0)
-    for unit in parts.buckets.units():
-        some = again.filter(pl.col("unit") == unit.number)
-        if some.is_empty():
-            continue
-        window = parts.again(unit, some["trace_id"].unique())
-        groups = np.array(some["group"].to_numpy(), np.int64)
-        sums.append(_summed(window, _rows_of(window, some), walk, parts.learned or Evidence(), groups))
-    return merge([part.filter(pl.col("bucket") >= 0) for part in sums]), every.with_row_index("index")
+    groups_ = Ranked(files["entries"]).groups(cuts_of(bands))
+    divided = pl.col("bucket").is_in(groups_.divided)
+    sums = Sums()
+    for file in files["sums"]:
+        whole = pl.read_parquet(file).filter(~divided)
+        sums.add(whole.with_columns(bucket=groups_.of_bucket().cast(pl.Int32)))
+    for unit, file in zip(parts.buckets.units(), files["entries"], strict=True):
+        some = pl.scan_parquet(file).filter(histogram.bucket(pl.col("duration_nano")).is_in(groups_.divided))
+        again = some.with_columns(group=groups_.of_call()).filter(pl.col("group") >= 0).collect()
+        if len(again):
+            window = parts.again(unit, again["trace_id"].unique())
+            group = np.array(again["group"].to_numpy(), np.int64)
+            sums.add(_summed(window, _rows_of(window, again), walk, parts.learned or Evidence(), group))
+    return sums.total()
+
+
+class Sums:
+    """PROFILE_BUCKETS added up, some at a time."""
+
+    def __init__(self) -> None:
+        self._held: list[pl.DataFrame] = []
+
+    def add(self, part: pl.DataFrame) -> None:
+        """Add a part; rows of negative groups are in no band."""
+        self._held.append(merge([part.filter(pl.col("bucket") >= 0)]))
+        if sum(map(len, self._held)) > ROWS_HELD:
+            self._held = [merge(self._held)]
+
+    def total(self) -> pl.DataFrame:
+        """Return the sum."""
+        return merge(self._held)
 
 
 def _summed(window: Analysed, start: Rows, walk: Walk, learned: Evidence, group: Rows | None) -> pl.DataFrame:
@@ -261,7 +275,7 @@ def _told(window: Analysed, start: Rows) -> pl.DataFrame:
             "place": start - forest.trace_offsets[trace],
             "duration_nano": forest.end[start] - forest.start[start],
         },
-        schema={"trace_id": pl.Binary, "place": pl.Int64, "duration_nano": pl.Int64},
+        schema=RANKED,
     )
 
 
@@ -273,15 +287,6 @@ def _rows_of(window: Analysed, told: pl.DataFrame) -> Rows:
     )
     found = told.join(first, on="trace_id", how="left", validate="m:1", maintain_order="left")
     return np.array((found["first"] + found["place"]).to_numpy(), np.int64)
-
-
-def _grouped(files: Sequence[Path], cuts: Sequence[float]) -> pl.DataFrame:
-    """Return all entries by duration, each with its unit, its bucket of latency and its group; -1 is in no band."""
-    frames = [pl.read_parquet(file).with_columns(unit=pl.lit(number)) for number, file in enumerate(files)]
-    every = pl.concat(frames).sort("duration_nano", "trace_id", "place")
-    return every.with_columns(
-        group=pl.Series(by_rank(len(every), cuts), dtype=pl.Int64), bucket=histogram.bucket(pl.col("duration_nano"))
-    )
 
 
 def _turns(rows: pl.LazyFrame, by: Sequence[str]) -> Iterator[pl.LazyFrame]:
