@@ -7,12 +7,11 @@ is made of equal rows is the business of those who ask, such as `names.py`.
 
 from __future__ import annotations
 
-import os
 import secrets
 import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, TypeVar
 
 import numpy as np
@@ -20,14 +19,14 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tracelens import _text
+from tracelens import _text, threads
 from tracelens._link import I32, I64, U64, Bool
 from tracelens._text import UNBOUNDED, Views
 
 A = TypeVar("A")
 R = TypeVar("R")
 
-THREADS_FROM = 100_000  # rows; below this, starting threads costs more than they save
+THREADS_FROM = 100_000  # rows; below this, sharing work out costs more than it saves
 REPEATED = 1 << 16  # distinct texts of a column; of one with more they are not looked for: it holds ids
 
 LARGEST = 2**62  # of a key
@@ -37,21 +36,15 @@ ARROW = (pl.String, pl.Binary)  # types whose rows are views
 
 def over(rows: int, items: Iterable[A], work: Callable[[A], R]) -> list[R]:
     """Return work of each item; on threads when there are many rows. `work` is expected to run kernels."""
-    threads = os.cpu_count() or 1
-    if rows < THREADS_FROM or threads == 1:
-        return [work(item) for item in items]
-    with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(work, items))
+    calls = [(item,) for item in items]
+    return threads.each(work, calls) if rows >= THREADS_FROM else [work(item) for (item,) in calls]
 
 
 def over_rows(rows: int, work: Callable[[int, int], R]) -> list[R]:
     """Call work(first, last) for equal stretches of rows; on threads when there are many."""
-    threads = os.cpu_count() or 1
-    if rows < THREADS_FROM or threads == 1:
-        return [work(0, rows)]
-    edges = [rows * k // threads for k in range(threads + 1)]
-    with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(work, edges[:-1], edges[1:]))
+    stretches = threads.processors() if rows >= THREADS_FROM else 1
+    edges = [rows * k // stretches for k in range(stretches + 1)]
+    return threads.each(work, list(pairwise(edges)))
 
 
 @dataclass(frozen=True, slots=True)

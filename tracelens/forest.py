@@ -9,19 +9,18 @@ means (call, route, layer) and where time goes are asked of `calls` and
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from functools import partial
+from itertools import pairwise
 from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from tracelens import _link, _text, _windows, names, semconv
+from tracelens import _link, _text, _windows, names, semconv, threads
 from tracelens._duplicates import settle
 from tracelens._link import I8, I32, I64, U64, Bool
 from tracelens.columns import REPEATED, Arranged, Buffers, is_counting, number, over, over_rows
@@ -33,7 +32,7 @@ R = TypeVar("R")
 T = TypeVar("T", bound=np.generic)
 
 MAX_SKEW_NANO = 1_000_000_000  # clocks of one mesh differ by less; beyond it the times mean something else
-THREADS_FROM = 200_000  # spans; below this, starting threads costs more than they save
+THREADS_FROM = 200_000  # spans; below this, sharing work out costs more than it saves
 SKEW_BITS = np.array([TRACE_MARK[m] for m in ("skew_shifted", "skew_aligned", "skew_capped", "skew_moved")], np.int32)
 FIRST_BITS = np.array([TRACE_MARK[m] for m in ("orphan", "cycle", "shared_split")], np.int32)
 CLIP_BITS = np.array([TRACE_MARK[m] for m in ("clip_before", "clip_after", "outside")], np.int32)
@@ -323,13 +322,9 @@ def over_traces(offsets: I64, work: Callable[[int, int], R]) -> list[R]:
     as there are processors: `work` is expected to run kernels.
     """
     traces, n = len(offsets) - 1, int(offsets[-1])
-    threads = os.cpu_count() or 1
-    if n < THREADS_FROM or threads == 1:
-        return [work(0, traces)]
-    cuts = np.searchsorted(offsets, np.linspace(0, n, threads + 1)[1:-1].astype(np.int64))
-    edges = [0, *cuts.tolist(), traces]
-    with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(work, edges[:-1], edges[1:]))
+    ranges = threads.processors() if n >= THREADS_FROM else 1
+    cuts = np.searchsorted(offsets, np.linspace(0, n, ranges + 1)[1:-1].astype(np.int64))
+    return threads.each(work, list(pairwise([0, *cuts.tolist(), traces])))
 
 
 def codes(text: pl.Series) -> tuple[I32, pl.Series]:
