@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from tracelens.errors import InputError
 from tracelens.spans import MARK, SPANS, UNKNOWN_SERVICE, dtype, is_attribute
@@ -43,9 +45,31 @@ def batches(file: str | Path, keep: Callable[[str], bool] | None = None) -> Iter
         ]
         if wrong:
             raise InputError(f"{file}: column {wrong[0]}. Is it a Parquet file of spans?")
-        yield from _shaped(scanned, found, keep).collect_batches(chunk_size=BATCH_SPANS, maintain_order=True)
-    except (pl.exceptions.PolarsError, OSError) as error:
+        shaped = _shaped(scanned, found, keep)
+        for first, length in stretches(file):
+            yield shaped.slice(first, length).collect()
+    except (pl.exceptions.PolarsError, pa.ArrowException, OSError) as error:
         raise InputError(f"{file}: a Parquet file that cannot be read: {error}. Is it whole?") from error
+
+
+def stretches(file: str | Path) -> Iterator[tuple[int, int]]:
+    """Yield (first row, rows) of parts of a file, which are row groups where these are of a fit size.
+
+    One at a time: polars' own batches read far ahead, a file of 10 million spans took 2 GiB more.
+    """
+    told = pq.read_metadata(file)
+    first = length = 0
+    for group in range(told.num_row_groups):
+        rows = told.row_group(group).num_rows
+        if length and length + rows > BATCH_SPANS:
+            yield first, length
+            first, length = first + length, 0
+        length += rows
+        while length > 2 * BATCH_SPANS:
+            yield first, BATCH_SPANS
+            first, length = first + BATCH_SPANS, length - BATCH_SPANS
+    if length:
+        yield first, length
 
 
 def _fits(found: pl.DataType, wanted: pl.DataType) -> bool:

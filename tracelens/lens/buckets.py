@@ -20,9 +20,9 @@ from tracelens.lens.sources import Description, Loaded
 from tracelens.spans import concat
 
 BUCKETS = 256
-FLUSH_BYTES = 400 << 20  # held before they are written; sorting holds them twice
+FLUSH_BYTES = 256 << 20  # held before they are written; sorting holds them several times
 UNIT_BYTES = 100 << 20  # looked at together: linking and naming take several times that
-UNIT_SPANS = 1_000_000  # at most
+UNIT_SPANS = 500_000  # at most
 FILLED = "filled.json"
 
 Told = Callable[[str, int, int | None], None]  # what is under way, how much is done, and of how much if that is known

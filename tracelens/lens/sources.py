@@ -28,7 +28,6 @@ from tracelens.wire.otlp import Keep
 MARGIN_NANO = 60_000_000_000
 KEPT_BYTES = 64 << 20  # of a dump's files; of larger ones only what answers look at is kept
 SPAN_BYTES = 1_500  # while it is linked, named and walked: measured 600 (synthetic) to 1,400 (sidecars)
-BATCH_SPANS = 200_000
 # Columns that no answer about a window looks at; of events those of proxies, which tell their phases, are read.
 HEAVY = ("links", "overflow", "status_message", "scope_version")
 
@@ -201,9 +200,8 @@ class StoreSource:
 
     def parts(self, start_nano: int | None, end_nano: int | None, keys: Collection[str]) -> Iterator[Loaded]:
         columns = [name for name in self._store.columns() if _is_needed(name, keys)]
-        scanned = _with_left_out(self._scan(start_nano, end_nano, columns))
-        for spans in scanned.collect_batches(chunk_size=BATCH_SPANS, maintain_order=False):
-            yield Loaded(spans)
+        for scanned in self._store.scans(*_margins(start_nano, end_nano), columns):
+            yield Loaded(_with_left_out(scanned).collect())
 
     def whole(self, trace_ids: pl.Series, start_nano: int | None, end_nano: int | None) -> pl.DataFrame:
         wanted = pl.col("trace_id").is_in(trace_ids.implode())
@@ -213,9 +211,15 @@ class StoreSource:
         return self._store.trace(trace_id)
 
     def _scan(self, start_nano: int | None, end_nano: int | None, columns: list[str]) -> pl.LazyFrame:
-        first = None if start_nano is None else start_nano - MARGIN_NANO
-        last = None if end_nano is None else end_nano + MARGIN_NANO
-        return self._store.scan(first, last, columns=columns)
+        return self._store.scan(*_margins(start_nano, end_nano), columns=columns)
+
+
+def _margins(start_nano: int | None, end_nano: int | None) -> tuple[int | None, int | None]:
+    """Return the window that is read: traces at its edges are whole then."""
+    return (
+        None if start_nano is None else start_nano - MARGIN_NANO,
+        None if end_nano is None else end_nano + MARGIN_NANO,
+    )
 
 
 def _is_needed(name: str, keys: Collection[str]) -> bool:

@@ -7,7 +7,7 @@ files is `fold.py`'s.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -222,17 +222,38 @@ class Store:
 
         columns: of `columns()`; all when not given. None is an open end.
         """
-        known = self.columns()
-        wanted = list(columns) if columns is not None else known
-        schema = {
-            name: SPANS[name] if name in SPANS else dtype(name) for name in known if name in SPANS or is_attribute(name)
-        }
-        paths = [
+        paths = self._holding(start_nano, end_nano)
+        return self._scanned(paths, start_nano, end_nano, columns, predicate)
+
+    def scans(
+        self, start_nano: int | None = None, end_nano: int | None = None, columns: Sequence[str] | None = None
+    ) -> Iterator[pl.LazyFrame]:
+        """Yield what `scan` returns a file at a time: polars reads far ahead in many, and memory may not hold that."""
+        for path in self._holding(start_nano, end_nano):
+            yield self._scanned([path], start_nano, end_nano, columns, None)
+
+    def _holding(self, start_nano: int | None, end_nano: int | None) -> list[Path]:
+        """Return the files that may hold spans that start in [start_nano, end_nano)."""
+        return [
             self.path / file.path
             for file in self.files()
             if (start_nano is None or file.last_start_nano >= start_nano)
             and (end_nano is None or file.first_start_nano < end_nano)
         ]
+
+    def _scanned(
+        self,
+        paths: list[Path],
+        start_nano: int | None,
+        end_nano: int | None,
+        columns: Sequence[str] | None,
+        predicate: pl.Expr | None,
+    ) -> pl.LazyFrame:
+        known = self.columns()
+        wanted = list(columns) if columns is not None else known
+        schema = {
+            name: SPANS[name] if name in SPANS else dtype(name) for name in known if name in SPANS or is_attribute(name)
+        }
         if not paths:
             return (
                 empty()
