@@ -6,11 +6,16 @@ compile. Where the result is kept is `_cache.py`'s.
 
 from __future__ import annotations
 
+import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
 
 from tracelens import _cache
+from tracelens.parent import end_with_parent
+
+DECODERS = "decoders"  # what the second process is told to compile
 
 
 def compiled(folder: Path | None) -> int:
@@ -22,29 +27,47 @@ def compile_all() -> int:
     """Run each kernel once on next to nothing; return how many had to be compiled."""
     folder = _cache.prepare()
     before = compiled(folder)
-    from tracelens.analysis import findings, fixes, hops, profile, shares, whatif
+    _decoders()
+    _analysis()
+    if (stamp := _cache.stamp()) is not None:
+        stamp.touch()
+    return compiled(folder) - before
+
+
+def _decoders() -> None:
     from tracelens.wire import jaeger, otlp
 
     otlp.warm()
     jaeger.warm()
+
+
+def _analysis() -> None:
+    from tracelens.analysis import findings, fixes, hops, profile, shares, whatif
+
     hops.warm()  # links and folds
     profile.warm()  # walks and sums
     shares.warm()
     whatif.warm()
     fixes.warm()
     findings.warm()
-    if (stamp := _cache.stamp()) is not None:
-        stamp.touch()
-    return compiled(folder) - before
 
 
 def main() -> int:
+    if sys.argv[1:] == [DECODERS]:
+        end_with_parent(signal.SIGKILL)
+        _decoders()
+        return 0
     if _cache.is_complete():
         return 0
     begin = time.monotonic()
     folder = _cache.prepare()
+    before = compiled(folder)
     print("compiling the kernels, once after an installation …", flush=True)
-    made = compile_all()
+    # Beside this one: they share nothing, and two processors need half the time.
+    with subprocess.Popen((sys.executable, "-m", __spec__.name, DECODERS)):
+        _analysis()
+    compile_all()  # which finds what both have made
+    made = compiled(folder) - before
     print(f"compiled {made} kernels in {time.monotonic() - begin:.0f} s, kept in {folder}", flush=True)
     if folder is None:
         print("no cache folder can be written: every start compiles anew. Set TRACELENS_CACHE_DIR.", flush=True)

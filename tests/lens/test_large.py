@@ -26,7 +26,7 @@ BANDS = ((0.0, 50.0), (50.0, 90.0), (90.0, 99.0), (99.0, 100.0))
 def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files of some thousand spans, units of fewer, percentiles of some hundred calls at a time."""
     monkeypatch.setattr(buckets, "FLUSH_BYTES", 1 << 20)
-    monkeypatch.setattr(buckets, "UNIT_BYTES", 1 << 18)
+    monkeypatch.setattr(buckets, "UNIT_BYTES", 1 << 19)
     monkeypatch.setattr(large, "CALLS_AT_ONCE", 100)
 
 
