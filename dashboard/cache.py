@@ -46,7 +46,7 @@ def lens(source: str) -> Lens:
 @st.cache_resource(show_spinner=False, max_entries=ANSWERS)
 def _answer(name: str, source: str, version: str, key: tuple[Any, ...], _question: Question) -> Any:
     del version  # only a part of the key
-    return queries.QUERIES[name](lens(source), _question, *key[3:])
+    return queries.QUERIES[name](lens(source).still(), _question, *key[3:])
 
 
 def answer(name: str, source: str, version: str, question: Question, *arguments: Any) -> Any:

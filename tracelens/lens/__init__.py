@@ -6,6 +6,7 @@ line and dashboard ask here and nothing below.
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -24,7 +25,7 @@ from tracelens.lens import route as _route
 from tracelens.lens import routes as _routes
 from tracelens.lens import traces as _traces
 from tracelens.lens import whatif as _whatif
-from tracelens.lens.analysed import SETTLE_NANO, Analysed, Memory
+from tracelens.lens.analysed import SETTLE_NANO, Analysed, Memory, Still
 from tracelens.lens.compare import Comparison
 from tracelens.lens.parts import Parts
 from tracelens.lens.paths import ALL, Walk
@@ -66,7 +67,7 @@ class Lens:
         self.source = source
         self.taught = taught
         self.room = room or Room()
-        self._memory = Memory()
+        self._memory: Memory | Still = Memory()
         self._seen = ("", 0)  # the last version of the source, and when it was first seen
 
     @classmethod
@@ -86,6 +87,12 @@ class Lens:
         Raises InputError, at the first question, when there is nothing that can be read.
         """
         return cls(open_source(source, input_format=input_format, strict=strict), taught, room)
+
+    def still(self) -> Lens:
+        """Return a Lens whose answers agree with each other: spans that come meanwhile are in none of them."""
+        found = copy.copy(self)
+        found._memory = Still(self._memory)
+        return found
 
     def _parts(self, question: Question, *, skew: bool = True) -> AbstractContextManager[Parts | None]:
         return self.room.parts(self.source, question, self.taught, skew=skew)

@@ -156,3 +156,20 @@ class Memory:
             while len(self._kept) > REMEMBERED:
                 self._kept.popitem(last=False)
             return found
+
+
+class Still:
+    """What a memory gives first of each window, again and again. Safe to ask from several threads."""
+
+    def __init__(self, memory: Memory | Still) -> None:
+        self._memory = memory
+        self._given: dict[tuple[object, ...], Analysed] = {}
+        self._lock = threading.Lock()
+
+    def get(self, source: Source, question: Question, *, taught: Taught = NOTHING, skew: bool = True) -> Analysed:
+        """Return the analysis of a question's window as it was when it was first asked for."""
+        key = (question.start_nano, question.end_nano, question.keys, skew)
+        with self._lock:
+            if key not in self._given:
+                self._given[key] = self._memory.get(source, question, taught=taught, skew=skew)
+            return self._given[key]
