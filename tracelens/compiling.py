@@ -6,6 +6,7 @@ compile. Where the result is kept is `_cache.py`'s.
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -27,8 +28,8 @@ def compile_all() -> int:
     """Run each kernel once on next to nothing; return how many had to be compiled."""
     folder = _cache.prepare()
     before = compiled(folder)
+    _analysis()  # first: it is what a page waits for
     _decoders()
-    _analysis()
     if (stamp := _cache.stamp()) is not None:
         stamp.touch()
     return compiled(folder) - before
@@ -53,8 +54,8 @@ def _analysis() -> None:
 
 
 def main() -> int:
-    if sys.argv[1:] == [DECODERS]:
-        end_with_parent(signal.SIGKILL)
+    if sys.argv[1:2] == [DECODERS]:
+        end_with_parent(signal.SIGKILL, int(sys.argv[2]))
         _decoders()
         return 0
     if _cache.is_complete():
@@ -64,9 +65,9 @@ def main() -> int:
     before = compiled(folder)
     print("compiling the kernels, once after an installation …", flush=True)
     # Beside this one: they share nothing, and two processors need half the time.
-    with subprocess.Popen((sys.executable, "-m", __spec__.name, DECODERS)):
+    with subprocess.Popen((sys.executable, "-m", __spec__.name, DECODERS, str(os.getpid()))):
         _analysis()
-    compile_all()  # which finds what both have made
+    compile_all()  # finds what both have made, and makes what one of them could not
     made = compiled(folder) - before
     print(f"compiled {made} kernels in {time.monotonic() - begin:.0f} s, kept in {folder}", flush=True)
     if folder is None:

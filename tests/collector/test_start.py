@@ -36,29 +36,31 @@ def compiling(folder: Path) -> Iterator[subprocess.Popen[str]]:
                 os.killpg(found.pid, signal.SIGKILL)
 
 
-def compilers(folder: Path) -> list[int]:
-    """Return the processes that compile for the collector of a folder."""
+def compilers(folder: Path) -> list[str]:
+    """Return what the processes that compile for the collector of a folder are told to compile."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            line = (process / "cmdline").read_bytes().split(b"\0")
-        except OSError:  # ended meanwhile
+            words = (process / "cmdline").read_bytes().split(b"\0")
+            cache = (process / "environ").read_bytes()
+        except OSError:  # ended meanwhile, or another user's
             continue
-        if b"compiler" in line and str(folder / "data").encode() in line:
-            found.append(int(process.name))
-    return found
+        if f"TRACELENS_CACHE_DIR={folder / 'cache'}".encode() in cache:
+            found += [word.decode() for word in words if word in (b"compiler", b"decoders")]
+    return sorted(found)
 
 
 def test_a_stop_does_not_wait_for_the_compiler(tmp_path: Path) -> None:
     with compiling(tmp_path) as collector:
-        assert len(compilers(tmp_path)) == 1
+        eventually(lambda: compilers(tmp_path), lambda found: found == ["compiler", "decoders"], seconds=20)
         collector.terminate()
         assert collector.wait(5) == 0
-    assert compilers(tmp_path) == []
+        eventually(lambda: compilers(tmp_path), lambda found: found == [], seconds=5)
 
 
 def test_a_compiler_ends_with_its_collector(tmp_path: Path) -> None:
     with compiling(tmp_path) as collector:
+        eventually(lambda: compilers(tmp_path), lambda found: found == ["compiler", "decoders"], seconds=20)
         collector.kill()
         collector.wait()
         eventually(lambda: compilers(tmp_path), lambda found: found == [], seconds=5)

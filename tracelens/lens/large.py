@@ -59,15 +59,16 @@ def routes(parts: Parts) -> Answer:
 
 def profile(parts: Parts, route: Route | None, bands: Sequence[Band], walk: Walk) -> Answer:
     """Return PROFILE rows of a route, or of first calls of traces."""
-    return Answer(rows=cut_groups(_sums(parts, route, bands, walk), bands), source=parts.info())
+    sums = _sums(parts, *_profiled(parts, route, walk), bands, walk)
+    return Answer(rows=cut_groups(sums, bands), source=parts.info())
 
 
 def explanation(parts: Parts, route: Route | None, walk: Walk, typical: Band, slow: Band | None) -> Explanation:
     """Return why the slow band of a route is slow."""
-    every = Ranked(_profiled(parts, route, walk)["entries"])
+    every, files = _profiled(parts, route, walk)
     slow = slow_band(len(every)) if slow is None else slow
     bands = (typical, slow)
-    sums = _sums(parts, route, bands, walk)
+    sums = _sums(parts, every, files, bands, walk)
     of_band = [bounds(band, bands) for band in bands]
     grouped = [
         sums.filter(pl.col("bucket").is_between(low, high, closed="left")).with_columns(bucket=pl.lit(group, pl.Int32))
@@ -76,8 +77,8 @@ def explanation(parts: Parts, route: Route | None, walk: Walk, typical: Band, sl
     rows, totals = explain(pl.concat(grouped), typical, slow)
     of_call = groups(len(every), typical, slow)
     tail, rest = looked_at(np.flatnonzero(of_call == SLOW_GROUP), np.flatnonzero(of_call != SLOW_GROUP))
-    ranks = np.concatenate([tail, rest])
-    chosen = every.at(np.unique(ranks))[np.argsort(np.argsort(ranks))]
+    ranks, place = np.unique(np.concatenate([tail, rest]), return_inverse=True)
+    chosen = every.at(ranks)[place]
     full = parts.source.whole(chosen["trace_id"].unique(), parts.question.start_nano, parts.question.end_nano)
     window = parts.of(full)
     begins = _rows_of(window, chosen)
@@ -93,8 +94,8 @@ def explanation(parts: Parts, route: Route | None, walk: Walk, typical: Band, sl
 
 def shares(parts: Parts, route: Route | None, walk: Walk) -> Answer:
     """Return SHARES rows of a route, or of first calls of traces."""
-    named = cut_groups(_sums(parts, route, EVERYTHING, walk), EVERYTHING)
-    calls = len(Ranked(_profiled(parts, route, walk)["entries"]))
+    every, sums = _profiled(parts, route, walk)
+    named = cut_groups(_sums(parts, every, sums, EVERYTHING, walk), EVERYTHING)
 
     def work(window: Analysed, learned: Evidence) -> dict[str, pl.DataFrame]:
         start = entries(window, parts.question, route)
@@ -105,7 +106,7 @@ def shares(parts: Parts, route: Route | None, walk: Walk) -> Answer:
 
     files = parts.gathered(f"shares {route!r} {walk!r}", work)
     rows = [
-        percentiles_of(some, named, calls).drop_nulls("traces").collect(engine="streaming")
+        percentiles_of(some, named, len(every)).drop_nulls("traces").collect(engine="streaming")
         for some in _turns(pl.scan_parquet(files["times"]), ("node",))
     ]
     return Answer(rows=in_order(pl.concat(rows)) if rows else SHARES.to_frame(), source=parts.info())
@@ -204,26 +205,26 @@ class Side:
         return merge([pl.read_parquet(file) for file in files["sums"]])
 
 
-def _profiled(parts: Parts, route: Route | None, walk: Walk) -> dict[str, list[Path]]:
-    """Return the files of all entries of a route, and of their sums by bucket of latency."""
+def _profiled(parts: Parts, route: Route | None, walk: Walk) -> tuple[Ranked, list[Path]]:
+    """Return (all entries of a route, the files of their sums by bucket of latency, one a unit)."""
 
     def work(window: Analysed, learned: Evidence) -> dict[str, pl.DataFrame]:
         start = entries(window, parts.question, route)
         return {"entries": _told(window, start), "sums": _summed(window, start, walk, learned, None)}
 
-    return parts.gathered(f"profile {route!r} {walk!r}", work)
+    files = parts.gathered(f"profile {route!r} {walk!r}", work)
+    return Ranked(files["entries"]), files["sums"]
 
 
-def _sums(parts: Parts, route: Route | None, bands: Sequence[Band], walk: Walk) -> pl.DataFrame:
-    """Return PROFILE_BUCKETS of a route whose buckets are groups of the bands."""
-    files = _profiled(parts, route, walk)
-    groups_ = Ranked(files["entries"]).groups(cuts_of(bands))
+def _sums(parts: Parts, every: Ranked, files: Sequence[Path], bands: Sequence[Band], walk: Walk) -> pl.DataFrame:
+    """Return PROFILE_BUCKETS whose buckets are groups of the bands, of what `_profiled` has."""
+    groups_ = every.groups(cuts_of(bands))
     divided = pl.col("bucket").is_in(groups_.divided)
     sums = Sums()
-    for file in files["sums"]:
+    for file in files:
         whole = pl.read_parquet(file).filter(~divided)
         sums.add(whole.with_columns(bucket=groups_.of_bucket().cast(pl.Int32)))
-    for unit, file in zip(parts.buckets.units(), files["entries"], strict=True):
+    for unit, file in zip(parts.buckets.units(), every.files, strict=True):
         some = pl.scan_parquet(file).filter(histogram.bucket(pl.col("duration_nano")).is_in(groups_.divided))
         again = some.with_columns(group=groups_.of_call()).filter(pl.col("group") >= 0).collect()
         if len(again):
@@ -238,12 +239,14 @@ class Sums:
 
     def __init__(self) -> None:
         self._held: list[pl.DataFrame] = []
+        self._most = ROWS_HELD
 
     def add(self, part: pl.DataFrame) -> None:
         """Add a part; rows of negative groups are in no band."""
         self._held.append(merge([part.filter(pl.col("bucket") >= 0)]))
-        if sum(map(len, self._held)) > ROWS_HELD:
-            self._held = [merge(self._held)]
+        if sum(map(len, self._held)) > self._most:
+            self._held = [self.total()]
+            self._most = max(ROWS_HELD, 2 * len(self._held[0]))  # or each part would be added to all of it
 
     def total(self) -> pl.DataFrame:
         """Return the sum."""

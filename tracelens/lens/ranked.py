@@ -28,7 +28,7 @@ class Ranked:
     """Calls in files, RANKED, one file a unit."""
 
     def __init__(self, files: Sequence[Path]) -> None:
-        self._files = files
+        self.files = files
 
     def __len__(self) -> int:
         return len(self._durations)
@@ -36,7 +36,7 @@ class Ranked:
     @cached_property
     def _durations(self) -> Rows:
         """Of all calls, ascending."""
-        parts = [pl.read_parquet(file, columns=["duration_nano"]).to_series().to_numpy() for file in self._files]
+        parts = [pl.read_parquet(file, columns=["duration_nano"]).to_series().to_numpy() for file in self.files]
         found = np.concatenate(parts, dtype=np.int64)
         found.sort()
         return found
@@ -47,7 +47,7 @@ class Ranked:
         wanted = pl.col("duration_nano").is_in(pl.Series(lengths, dtype=pl.Int64).implode())
         parts = [
             pl.scan_parquet(file).filter(wanted).with_columns(unit=pl.lit(unit, pl.Int64))
-            for unit, file in enumerate(self._files)
+            for unit, file in enumerate(self.files)
         ]
         alike = pl.concat(parts).collect(engine="streaming").sort(ORDER)
         duration = np.array(alike["duration_nano"].to_numpy(), np.int64)

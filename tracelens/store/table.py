@@ -223,14 +223,15 @@ class Store:
         columns: of `columns()`; all when not given. None is an open end.
         """
         paths = self._holding(start_nano, end_nano)
-        return self._scanned(paths, start_nano, end_nano, columns, predicate)
+        return _scanned(paths, self.columns(), columns, start_nano, end_nano, predicate)
 
     def scans(
         self, start_nano: int | None = None, end_nano: int | None = None, columns: Sequence[str] | None = None
     ) -> Iterator[pl.LazyFrame]:
         """Yield what `scan` returns a file at a time: polars reads far ahead in many, and memory may not hold that."""
+        known = self.columns()
         for path in self._holding(start_nano, end_nano):
-            yield self._scanned([path], start_nano, end_nano, columns, None)
+            yield _scanned([path], known, columns, start_nano, end_nano, None)
 
     def _holding(self, start_nano: int | None, end_nano: int | None) -> list[Path]:
         """Return the files that may hold spans that start in [start_nano, end_nano)."""
@@ -241,37 +242,6 @@ class Store:
             and (end_nano is None or file.first_start_nano < end_nano)
         ]
 
-    def _scanned(
-        self,
-        paths: list[Path],
-        start_nano: int | None,
-        end_nano: int | None,
-        columns: Sequence[str] | None,
-        predicate: pl.Expr | None,
-    ) -> pl.LazyFrame:
-        known = self.columns()
-        wanted = list(columns) if columns is not None else known
-        schema = {
-            name: SPANS[name] if name in SPANS else dtype(name) for name in known if name in SPANS or is_attribute(name)
-        }
-        if not paths:
-            return (
-                empty()
-                .lazy()
-                .select(*(pl.col(name) if name in SPANS else pl.lit(None, schema[name]).alias(name) for name in wanted))
-            )
-        spans = pl.scan_parquet(
-            paths, schema=schema, missing_columns="insert", extra_columns="ignore", hive_partitioning=False
-        )
-        start = pl.col("start_time_unix_nano")
-        if start_nano is not None:
-            spans = spans.filter(start >= start_nano)
-        if end_nano is not None:
-            spans = spans.filter(start < end_nano)
-        if predicate is not None:
-            spans = spans.filter(predicate)
-        return spans.select(wanted)
-
     def trace(self, trace_id: bytes) -> pl.DataFrame:
         """Return all spans of a trace, with every column."""
         return self.scan(predicate=pl.col("trace_id") == pl.lit(trace_id)).collect()
@@ -281,3 +251,35 @@ def _holds(table: DeltaTable, transactions: Mapping[str, int]) -> bool:
     """Whether any of some application transactions, or a later one, is in a version of the table."""
     known = {application: table.transaction_version(application) for application in transactions}
     return any(version is not None and version >= transactions[name] for name, version in known.items())
+
+
+def _scanned(
+    paths: list[Path],
+    known: Sequence[str],
+    columns: Sequence[str] | None,
+    start_nano: int | None,
+    end_nano: int | None,
+    predicate: pl.Expr | None,
+) -> pl.LazyFrame:
+    """Return the spans of files that start in a window. known: the table's columns; columns: those wanted."""
+    wanted = list(known if columns is None else columns)
+    schema = {
+        name: SPANS[name] if name in SPANS else dtype(name) for name in known if name in SPANS or is_attribute(name)
+    }
+    if not paths:
+        return (
+            empty()
+            .lazy()
+            .select(*(pl.col(name) if name in SPANS else pl.lit(None, schema[name]).alias(name) for name in wanted))
+        )
+    spans = pl.scan_parquet(
+        paths, schema=schema, missing_columns="insert", extra_columns="ignore", hive_partitioning=False
+    )
+    start = pl.col("start_time_unix_nano")
+    if start_nano is not None:
+        spans = spans.filter(start >= start_nano)
+    if end_nano is not None:
+        spans = spans.filter(start < end_nano)
+    if predicate is not None:
+        spans = spans.filter(predicate)
+    return spans.select(wanted)

@@ -1,0 +1,83 @@
+"""Work shared out: all of it is done, in order, and has ended when it is said to have."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from tracelens import threads
+
+
+@pytest.fixture(autouse=True)
+def _processors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 3)
+
+
+@pytest.mark.parametrize("calls", [0, 1, 2, 3, 50])
+def test_results_stand_in_the_order_of_the_calls(calls: int) -> None:
+    assert threads.each(lambda a, b: a - b, [(10 * i, i) for i in range(calls)]) == [9 * i for i in range(calls)]
+
+
+def test_two_are_under_way_at_once() -> None:
+    """Each waits for the other."""
+    both = threading.Barrier(2, timeout=10)
+    assert sorted(threads.each(lambda _: both.wait(), [(0,), (1,)])) == [0, 1]
+
+
+def here() -> str:
+    return threading.current_thread().name
+
+
+def test_work_that_is_shared_out_is_not_shared_out_again() -> None:
+    """Or all of the pool could wait for the pool."""
+    both = threading.Barrier(2, timeout=10)
+
+    def outer(_: int) -> set[str]:
+        both.wait()
+        return set(threads.each(here, [() for _ in range(20)])) | {here()}
+
+    first, second = threads.each(outer, [(0,), (1,)])
+    assert len(first) == len(second) == 1
+    assert first != second
+
+
+def fails_first(ended: list[int]) -> Callable[[int], None]:
+    """Work whose first call fails while the second is under way."""
+    both = threading.Barrier(2, timeout=10)
+    failed = threading.Event()
+
+    def work(i: int) -> None:
+        if i < 2:
+            both.wait()
+        if i == 0:
+            failed.set()
+            raise ValueError("the first")
+        failed.wait(10)
+        ended.append(i)
+
+    return work
+
+
+def test_an_error_is_raised_when_all_else_has_ended() -> None:
+    ended: list[int] = []
+    with pytest.raises(ValueError, match="the first"):
+        threads.each(fails_first(ended), [(0,), (1,)])
+    assert ended == [1]
+    assert threads.each(here, [(), ()])  # and the next is done as ever
+
+
+def test_others_do_not_wait_behind_work_that_is_shared_out() -> None:
+    """Several threads ask at once, as units of a large answer do."""
+    found: list[list[int]] = []
+
+    def ask() -> None:
+        found.append(threads.each(lambda i: i, [(i,) for i in range(200)]))
+
+    askers = [threading.Thread(target=ask) for _ in range(8)]
+    for asker in askers:
+        asker.start()
+    for asker in askers:
+        asker.join(20)
+    assert found == [list(range(200))] * 8
