@@ -43,13 +43,14 @@ from tracelens import semconv
 from tracelens._fold import APP_CLIENT, ATTEMPT, GATEWAY, OUTBOUND, PROXY
 from tracelens._link import I8, I64, Bool
 from tracelens.analysis import _hops
-from tracelens.analysis._callees import name_missing
-from tracelens.analysis.coverage import COVERAGE, MISSING, coverage, explained
+from tracelens.analysis._callees import peers
+from tracelens.analysis.coverage import COVERAGE, MISSING, coverage
+from tracelens.analysis.kinds import RAW, SENDS, Judgement, judge, judged, kinds
 from tracelens.analysis.routes import counts, estimate, mean, ranked
 from tracelens.calls import CALLS, Calls
 from tracelens.calls import calls as fold
 from tracelens.forest import Forest, over_traces
-from tracelens.names import codes, has_flag, is_wanted
+from tracelens.names import has_flag, is_wanted
 from tracelens.repair import TRACE_MARK
 from tracelens.spans import PRODUCER, attribute, whole
 
@@ -106,19 +107,37 @@ HOPS = pl.Schema(
     }
 )
 
-BEFORE = [name for name in REQUESTS.names() if name not in MISSING]  # it is explained
+UNJUDGED = pl.Schema({**{name: kind for name, kind in REQUESTS.items() if name not in MISSING}, **RAW})
 KEY = ("caller", "callee", "route", "level")
 WHOLE = pl.col("censored").not_()
 EVENT = r'"timeUnixNano":"?(\d+)"?,"name":"{name}"|"name":"{name}","timeUnixNano":"?(\d+)'
 
 
-def requests(forest: Forest, calls: Calls, *, most: Level = "L3", cut: bool = False) -> pl.DataFrame:
+def requests(
+    forest: Forest, calls: Calls, *, most: Level = "L3", cut: bool = False, judgement: Judgement | None = None
+) -> pl.DataFrame:
     """Return REQUESTS: one row a call with its layers, which add up to its duration exactly.
 
     most: the highest level to use; spans and phases that a higher one needs are left aside.
-    cut: the data ends by chance (see `coverage.py`).
+    cut: the data ends by chance (see `coverage.py`). judgement: what more requests than these decide.
     Of a call whose callee's span is missing, layers beyond the caller's side are null.
     """
+    found = unjudged(forest, calls, most=most)
+    if judgement is None:
+        sampled = bool((calls.sampling.weight > 1).any())
+        judgement = judge(kinds(found), sends(calls, forest), sampled=sampled, cut=cut)
+    return judged(found, judgement)
+
+
+def sends(calls: Calls, forest: Forest) -> pl.DataFrame:
+    """Return SENDS."""
+    sent = np.flatnonzero((calls.role == PROXY) & (calls.direction == OUTBOUND))
+    told = pl.DataFrame({"workload": calls.service.gather(sent), "alone": forest.parent[sent] < 0})
+    return told.group_by("workload").agg(every=pl.len(), alone=pl.col("alone").sum()).cast(SENDS)
+
+
+def unjudged(forest: Forest, calls: Calls, *, most: Level = "L3") -> pl.DataFrame:
+    """Return requests as each tells by itself: of REQUESTS but MISSING, and of RAW."""
     n = len(forest.parent)
     spans = forest.spans
     stage, near, branches = np.zeros(n, np.int8), np.empty(n, np.int64), np.zeros(n, np.int64)
@@ -156,9 +175,7 @@ def requests(forest: Forest, calls: Calls, *, most: Level = "L3", cut: bool = Fa
     parts = over_traces(forest.trace_offsets, work)
     top, side, sender, entry, reached, level, tries, layers = (np.concatenate(c) for c in zip(*parts, strict=True))
     told = _table(forest, calls, top, side, sender, entry, reached, level, tries, layers)
-    told = _with_attempts(told, forest, attempt_of).select(BEFORE).cast({name: REQUESTS[name] for name in BEFORE})
-    told = told.filter(~pl.col("echo"))
-    return explained(told, sampled=bool((calls.sampling.weight > 1).any()), cut=cut)
+    return _with_attempts(told, forest, attempt_of).select(UNJUDGED.names()).cast(UNJUDGED)
 
 
 def hops(table: pl.LazyFrame, *, weighted: bool = False) -> pl.LazyFrame:
@@ -256,7 +273,8 @@ def _table(
     in_table = np.searchsorted(calls.table["span"].to_numpy(), of_callee)
     by_gateway = (entry >= 0) & (calls.role[of_callee] == PROXY) & (calls.direction[of_callee] == GATEWAY)
     layers[~reached & ~refused, _hops.NETWORK] = _hops.UNKNOWN_NANO
-    found = pl.DataFrame(
+    sent = side >= 0
+    return pl.DataFrame(
         {
             "span": np.where(entry >= 0, entry, np.maximum(caller_row, 0)),
             "trace": forest.trace_of(top),
@@ -271,7 +289,7 @@ def _table(
             "censored": outcome["censored"],
             "timed_out": outcome["timed_out"],
             "is_root": above < 0,
-            "echo": _echoes(forest, calls, side, sender, entry, caller_row),
+            "echo": _echoes(calls, side, entry),
             "weight": calls.sampling.weight[forest.trace_of(top)],
             "top": top,
             "caller_call": _nullable(caller_call),
@@ -284,11 +302,13 @@ def _table(
             "resent": _resent(spans, side),
             "new_request_id": _new_request_id(spans, sender, caller_call),
             **{name: _nullable(layers[:, k]) for k, name in enumerate(LAYER_COLUMNS)},
+            "peer": peers(forest, np.maximum(side, 0)),
+            "asked": calls.operation.gather(np.maximum(side, 0)),
+            "sent": sent,
+            "unseen": entry < 0,
+            "bare": sent & (entry < 0) & (sender < 0),
         }
     )
-    if not (entry >= 0).all():
-        found = name_missing(found, forest, calls, side, entry)
-    return found
 
 
 def _with_attempts(found: pl.DataFrame, forest: Forest, attempt_of: I64) -> pl.DataFrame:
@@ -316,23 +336,14 @@ def _resent(spans: pl.DataFrame, side: I64) -> pl.Series:
     return again.gather(np.maximum(side, 0)).fill_null(value=False) & pl.Series(side >= 0)
 
 
-def _echoes(forest: Forest, calls: Calls, side: I64, sender: I64, entry: I64, caller: I64) -> Bool:
-    """Return which requests were told already, in another trace: by the sidecar of an app that passes no headers on.
+def _echoes(calls: Calls, side: I64, entry: I64) -> Bool:
+    """Return which requests an app takes that were told already, in another trace: by its sidecar; see `calls.py`.
 
-    Those that an app takes, as `calls.py` has it; and those that an app says it makes, without anything below,
-    in workloads where at least half of what their sidecars send begins a trace of its own.
+    Those that an app says it makes are told by `kinds.py`.
     """
     echo: Bool = np.zeros(len(calls.call), np.bool_)
     echo[calls.table.filter("echo")["span"].to_numpy()] = True
     found: Bool = (entry >= 0) & echo[np.maximum(entry, 0)] & (side < 0)
-    bare = (side >= 0) & (entry < 0) & (sender < 0)
-    sent = (calls.role == PROXY) & (calls.direction == OUTBOUND)
-    if bare.any() and sent.any():
-        workload = codes(calls.service)
-        size = int(workload.max(initial=-1)) + 1
-        every, alone = (np.bincount(workload[rows], minlength=size) for rows in (sent, sent & (forest.parent < 0)))
-        drops = (alone > 0) & (2 * alone >= every)
-        found |= bare & drops[workload[np.maximum(caller, 0)]]
     return found
 
 

@@ -48,6 +48,7 @@ from tracelens.wire._scan import (
     SCOPE_SPANS,
     SPAN,
     Bytes,
+    plain,
 )
 from tracelens.wire._views import MASKS, Views, is_text, load, none, number, past, put, same, signed
 
@@ -199,51 +200,56 @@ def read(
             if child == KEY_VALUE:  # an attribute
                 owner = OF_SPAN if kind == SPAN else OF_RESOURCE if kind == RESOURCE else OF_SCOPE
                 i = row[owner]
-                key_at = at
-                key_length = signed(0)
-                sort = JSON  # so is a value with nothing set
-                value_at = at
-                value_length = length
                 stop = at + length
-                p = at
-                while p < stop:
-                    tag, p = number(buffer, p)
-                    if tag == np.uint64(10):
-                        size, p = number(buffer, p)
-                        key_at = p
-                        key_length = signed(size)
-                        p += key_length
-                    elif tag == np.uint64(18):
-                        size, p = number(buffer, p)
-                        inner = p + signed(size)
-                        while p < inner:
-                            tag, p = number(buffer, p)
-                            if tag == np.uint64(10):
-                                sort = STRING
-                                size, p = number(buffer, p)
-                                value_at = p
-                                value_length = signed(size)
-                                p += value_length
-                                continue
-                            if tag == np.uint64(24):
-                                sort = INT
-                                value_at = p
-                            elif tag == np.uint64(16):
-                                sort = BOOL
-                                value_at = p
-                            elif tag == np.uint64(33):
-                                sort = DOUBLE
-                                value_at = p
-                            elif (
-                                tag == np.uint64(42)
-                                or tag == np.uint64(50)
-                                or tag == np.uint64(58)
-                                or tag == np.uint64(64)
-                            ):
-                                sort = JSON  # array, map, bytes, index of a string
+                key_length, tag_of_value, value_at = plain(buffer, at, stop)
+                key_at = at + 2
+                value_length = stop - value_at
+                sort = STRING if tag_of_value == 0x0A else INT
+                if tag_of_value == 0:  # none that everybody writes so
+                    key_at = at
+                    key_length = signed(0)
+                    sort = JSON  # so is a value with nothing set
+                    value_at = at
+                    value_length = length
+                    p = at
+                    while p < stop:
+                        tag, p = number(buffer, p)
+                        if tag == np.uint64(10):
+                            size, p = number(buffer, p)
+                            key_at = p
+                            key_length = signed(size)
+                            p += key_length
+                        elif tag == np.uint64(18):
+                            size, p = number(buffer, p)
+                            inner = p + signed(size)
+                            while p < inner:
+                                tag, p = number(buffer, p)
+                                if tag == np.uint64(10):
+                                    sort = STRING
+                                    size, p = number(buffer, p)
+                                    value_at = p
+                                    value_length = signed(size)
+                                    p += value_length
+                                    continue
+                                if tag == np.uint64(24):
+                                    sort = INT
+                                    value_at = p
+                                elif tag == np.uint64(16):
+                                    sort = BOOL
+                                    value_at = p
+                                elif tag == np.uint64(33):
+                                    sort = DOUBLE
+                                    value_at = p
+                                elif (
+                                    tag == np.uint64(42)
+                                    or tag == np.uint64(50)
+                                    or tag == np.uint64(58)
+                                    or tag == np.uint64(64)
+                                ):
+                                    sort = JSON  # array, map, bytes, index of a string
+                                p = past(buffer, p, signed(tag & np.uint64(7)))
+                        else:
                             p = past(buffer, p, signed(tag & np.uint64(7)))
-                    else:
-                        p = past(buffer, p, signed(tag & np.uint64(7)))
                 if sort == JSON:  # protobuf's runtime will read all of it
                     value_at = at
                     value_length = length

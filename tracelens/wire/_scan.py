@@ -128,6 +128,54 @@ def valid_id(buffer: Bytes, at: int, length: int, wanted: int) -> bool:
     return some != 0
 
 
+@inline
+def short(buffer: Bytes, at: int, end: int) -> tuple[int, int]:
+    """Return (length, next position) of a length of one or two bytes, of which one at least stands before `end`.
+
+    The length is -1 when it is longer than that.
+    """
+    length = int(peek(buffer, at))
+    at += 1
+    if length >= 128:
+        if at < end and peek(buffer, at) < 128:
+            length = (length & 127) | (int(peek(buffer, at)) << 7)
+            at += 1
+        else:
+            length = -1
+    return length, at
+
+
+@inline
+def plain(buffer: Bytes, at: int, end: int) -> tuple[int, int, int]:
+    """Look for a KeyValue at [at, end) as everybody writes it: a key, then one value that is text or a whole number.
+
+    Returns (bytes of the key, tag of the value, where it begins: its text, or its varint). The tag is 0 for all
+    others, which are not wrong for that. The key begins at at + 2, and text ends at `end`.
+    """
+    key = 0
+    tag = 0
+    place = at
+    if end - at >= 6 and peek(buffer, at) == 0x0A:
+        key = int(peek(buffer, at + 1))
+        p = at + 2 + key
+        if key < 128 and p + 4 <= end and peek(buffer, p) == 0x12:
+            length, p = short(buffer, p + 1, end)
+            if length == end - p and length >= 2:
+                first = int(peek(buffer, p))
+                if first == 0x0A:
+                    length, p = short(buffer, p + 1, end)
+                    if length == end - p:
+                        tag = first
+                        place = p
+                elif first == 0x18 and length <= 11 and peek(buffer, end - 1) < 128:
+                    tag = first
+                    place = p + 1
+                    for i in range(p + 1, end - 1):
+                        if peek(buffer, i) < 128:  # another field begins there
+                            tag = 0
+    return key, tag, place
+
+
 @kernel
 def scan(buffer: Bytes, start: int, stop: int) -> tuple[int, int, int, int, int, int]:
     """Check the request at [start, stop).
@@ -197,6 +245,10 @@ def scan(buffer: Bytes, start: int, stop: int) -> tuple[int, int, int, int, int,
                 return spans, bad_trace, bad_span, attributes, field_at, DEPTH
             if child == KEY_VALUE and (kind in (SPAN, RESOURCE, SCOPE)):
                 attributes += 1
+                _, value, _ = plain(buffer, at, at + length)
+                if value != 0:
+                    at += length
+                    continue
             elif child == SPAN:
                 trace_ok = span_ok = False
             depth += 1
