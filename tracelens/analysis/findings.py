@@ -28,17 +28,17 @@ their thresholds are in `request_patterns.py`, `path_patterns.py` and
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 import polars as pl
 
 from tracelens._link import Bool
-from tracelens.analysis import critical_path, path_patterns, request_patterns
-from tracelens.analysis.attempts import attempts, tried
-from tracelens.analysis.hits import ROUTE, found, milliseconds, summed, text
+from tracelens.analysis import critical_path, hits, path_patterns, request_patterns, serial
+from tracelens.analysis.hits import ROUTE, Pattern, milliseconds, text
 from tracelens.analysis.hops import requests as all_requests
-from tracelens.analysis.made import by_call, made
-from tracelens.analysis.on_path import measured, on_path, traces
-from tracelens.analysis.serial import serial_fan_out, with_projections
+from tracelens.analysis.looked import look
+from tracelens.analysis.on_path import begun, routes_begun
 from tracelens.calls import Calls
 from tracelens.calls import calls as fold
 from tracelens.forest import Forest
@@ -81,38 +81,55 @@ def findings(
     requests: REQUESTS of `hops.py` that are asked about, in their order; spans: which spans are, all unless told.
     whole: which traces count for p99_nano, all unless told. clocks: CLOCKS of `clocks.py`.
     """
-    path = on_path(forest)
     asked = np.ones(len(forest.parent), np.bool_) if spans is None else spans
     counted = np.ones(forest.traces, np.bool_) if whole is None else whole
-    known = measured(requests, calls, path)
-    again = attempts(known, calls, path)
-    making = by_call(known)
-    of_kind, to_callee, of_call = (made(making, calls, by) for by in ("kind", "callee", None))
-    told, hits = found(
-        [
-            *request_patterns.patterns(known, tried(known, again), again, of_kind, to_callee),
-            serial_fan_out(of_call, of_kind, forest, calls),
-            *path_patterns.patterns(known, calls, path, asked),
-        ]
+    tables = {name: table.lazy() for name, table in look(forest, calls, requests, asked=asked, counted=counted).items()}
+    rows = found([tables], tables)
+    won = {row["index"]: serial.won(row, *serial.timed(row, forest, calls, counted)) for row in serial.asked(rows)}
+    return listed(rows, won, clocks)
+
+
+def found(parts: Sequence[Mapping[str, pl.LazyFrame]], every: Mapping[str, pl.LazyFrame]) -> pl.DataFrame:
+    """Return findings, the costliest first, as FINDINGS and `AT` have them.
+
+    parts: LOOKED of `looked.py` of some traces each; every: of all together. What a serial fan-out wins of p99 is not
+    projected yet.
+    """
+    known = request_patterns.shared(every["requests"], every["attempts"])
+    told, groups = hits.told(_patterns(every, known))
+    routes = routes_begun(every["traces"])
+    sums, slow = hits.added(
+        [hits.summed(_patterns(part, known), groups, begun(part["traces"].collect(), routes)) for part in parts]
     )
-    begun, routes = traces(forest, calls, counted)
-    sums, slow = summed(hits, begun)
-    rows = (
+    return (
         told.lazy()
-        .join(sums, on="finding", validate="1:1")
-        .join(slow, on="finding", how="left", validate="1:1")
+        .join(sums.lazy(), on="finding", validate="1:1")
+        .join(slow.lazy(), on="finding", how="left", validate="1:1")
         .join(routes.lazy(), on="begin", how="left", validate="m:1")
         .with_columns(p99_nano=pl.col("slow_nano") // pl.col("slow_traces"))
+        .rename({"trace_id": "exemplar_trace_id"})
         .sort(ORDER, descending=[True] * 3 + [False] * 4, nulls_last=True)
         .collect()
     )
-    projected = with_projections(rows, forest, calls, begun["begin"].fill_null(-1).to_numpy(), counted)
+
+
+def _patterns(looked: Mapping[str, pl.LazyFrame], known: request_patterns.Shared) -> list[Pattern]:
+    return [
+        *request_patterns.patterns(looked, known),
+        serial.serial_fan_out(looked["fan_out"]),
+        *path_patterns.patterns(looked),
+    ]
+
+
+def listed(rows: pl.DataFrame, won: Mapping[int, int], clocks: pl.DataFrame | None) -> pl.DataFrame:
+    """Return FINDINGS. rows: as `found` has them; won: of serial fan-outs, by row; clocks: CLOCKS of `clocks.py`."""
+    projected = pl.Series([won.get(index) for index in range(len(rows))], dtype=pl.Int64)
+    p99 = pl.when(kind=serial.KIND).then(projected).otherwise("p99_nano")
     costs = pl.col("p99_nano").is_not_null()
-    listed = projected.with_columns(
-        *(pl.when(costs).then(name).alias(name) for name in ("slow_percent", "slow_traces")),
-        exemplar_trace_id=forest.spans["trace_id"].gather(forest.trace_offsets[rows["trace"].to_numpy()]),
+    shown = rows.with_columns(p99_nano=p99).with_columns(
+        pl.when(costs).then(name).alias(name) for name in ("slow_percent", "slow_traces")
     )
-    every = [listed, *([] if clocks is None else [_clock_skew(clocks)])]
+    every = [shown, *([] if clocks is None else [_clock_skew(clocks)])]
     return pl.concat([one.select(FINDINGS.names()).cast(FINDINGS) for one in every]).sort(
         ORDER, descending=[True] * 3 + [False] * 4, nulls_last=True
     )

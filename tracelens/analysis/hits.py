@@ -31,6 +31,30 @@ HITS = pl.Schema(
         "path_nano": pl.Int64(),  # of the cost, on the critical path of the trace
     }
 )
+# A finding in some traces.
+SUMS = pl.Schema(
+    {
+        "finding": pl.Int64(),
+        "cost_nano": pl.Int64(),
+        "path_nano": pl.Int64(),
+        "most_path": pl.Int64(),  # of the worst of these traces
+        "most_cost": pl.Int64(),
+        "trace_id": pl.Binary(),
+        "traces": pl.Int64(),
+    }
+)
+# A finding in some traces that begin at the same route.
+BEGUN = pl.Schema(
+    {
+        "finding": pl.Int64(),
+        "begin": pl.Int64(),
+        "path_nano": pl.Int64(),
+        "slow_nano": pl.Int64(),  # in the slow band
+        "traces": pl.Int64(),
+    }
+)
+WORST = ("path_nano", "cost_nano", "trace_id")
+DESCENDING = (True, True, False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,27 +103,25 @@ class Pattern:
         )
 
 
-def found(patterns: Sequence[Pattern]) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Return (a row a finding: finding, kind, service, route, evidence, and `at` where told; HITS of all)."""
-    groups = pl.collect_all([pattern.groups() for pattern in patterns])
+def told(patterns: Sequence[Pattern]) -> tuple[pl.DataFrame, list[pl.DataFrame]]:
+    """Return (a row a finding, by `finding`: kind, service, route, evidence, and AT where told; groups by pattern)."""
+    groups = pl.collect_all([pattern.groups() for pattern in patterns], engine="streaming")
     numbers = accumulate((len(group) for group in groups), initial=0)
     numbered = [
         group.with_columns(finding=pl.int_range(first, first + len(group), dtype=pl.Int64))
         for group, first in zip(groups, numbers, strict=False)
     ]
-    told = [pair for pair in zip(patterns, numbered, strict=True) if len(pair[1])]
-    hits = pl.collect_all([pattern.hits(group) for pattern, group in told])
     rows = [group.select("finding", "kind", *ROUTE, "evidence", *(set(AT) & set(group.columns))) for group in numbered]
-    return pl.concat(rows, how="diagonal"), pl.concat([HITS.to_frame(), *hits])
+    return pl.concat(rows, how="diagonal"), numbered
 
 
-def summed(hits: pl.DataFrame, traces: pl.DataFrame) -> tuple[pl.LazyFrame, pl.LazyFrame]:
-    """Return two frames by `finding`: traces, cost_nano, path_nano and trace; begin and slow_nano.
+def summed(patterns: Sequence[Pattern], groups: Sequence[pl.DataFrame], traces: pl.DataFrame) -> list[pl.DataFrame]:
+    """Return SUMS and BEGUN of the hits of some traces, which `added` adds up with those of others.
 
-    traces: TRACES of `on_path.py`. trace: the one with most of the path time, then of the cost, then the first.
-    begin: of the routes that its traces begin at the one with most of the path time; slow_nano: path time in the slow
-    band there.
+    groups: by pattern, as `told` has them. traces: TRACES of `on_path.py`.
     """
+    some = [pair for pair in zip(patterns, groups, strict=True) if len(pair[1])]
+    hits = pl.concat([HITS.to_frame(), *pl.collect_all([pattern.hits(group) for pattern, group in some])])
     path, cost = pl.col("path_nano"), pl.col("cost_nano")
     is_outer = pl.col("until").cum_max().shift(1).over("finding").fill_null(-1) <= pl.col("row")
     per_trace = (
@@ -110,20 +132,49 @@ def summed(hits: pl.DataFrame, traces: pl.DataFrame) -> tuple[pl.LazyFrame, pl.L
         .agg(_sum(cost), _sum(path))
     )
     whole = (
-        per_trace.sort("path_nano", "cost_nano", "trace", descending=[True, True, False], nulls_last=True)
+        per_trace.join(traces.lazy().select("trace", "trace_id"), on="trace", validate="m:1")
+        .sort(WORST, descending=DESCENDING, nulls_last=True)
         .group_by("finding", maintain_order=True)
-        .agg(_sum(cost), _sum(path), pl.col("trace").first(), traces=pl.len())
+        .agg(
+            cost_nano=_sum(cost),
+            path_nano=_sum(path),
+            most_path=path.first(),
+            most_cost=cost.first(),
+            trace_id=pl.col("trace_id").first(),
+            traces=pl.len(),
+        )
     )
     begun = (
-        per_trace.join(traces.lazy().with_row_index("trace").cast({"trace": pl.Int64}), on="trace", validate="m:1")
+        per_trace.join(traces.lazy(), on="trace", validate="m:1")
         .drop_nulls("begin")
         .group_by("finding", "begin")
         .agg(_sum(path), slow_nano=_sum(path.filter("slow")), traces=pl.len())
-        .sort("path_nano", "traces", "begin", descending=[True, True, False], nulls_last=True)
+    )
+    return [frame.cast(kind) for frame, kind in zip(pl.collect_all([whole, begun]), (SUMS, BEGUN), strict=True)]
+
+
+def added(parts: Sequence[Sequence[pl.DataFrame]]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return two frames by `finding`: traces, cost_nano, path_nano and trace_id; begin and slow_nano.
+
+    trace_id: of the one with most of the path time, then of the cost, then the smallest.
+    begin: of the routes that its traces begin at the one with most of the path time; slow_nano: path time in the slow
+    band there.
+    """
+    sums, begun = (pl.concat(frames) for frames in zip(*parts, strict=True))
+    path = pl.col("path_nano")
+    whole = (
+        sums.sort("most_path", "most_cost", "trace_id", descending=DESCENDING, nulls_last=True)
+        .group_by("finding", maintain_order=True)
+        .agg(_sum(pl.col("cost_nano")), _sum(path), pl.col("trace_id").first(), pl.col("traces").sum())
+    )
+    most = (
+        begun.group_by("finding", "begin")
+        .agg(_sum(path), _sum(pl.col("slow_nano")), pl.col("traces").sum())
+        .sort("path_nano", "traces", "begin", descending=DESCENDING, nulls_last=True)
         .unique("finding", keep="first", maintain_order=True)
         .select("finding", "begin", slow_nano=pl.when(path.is_not_null()).then(pl.col("slow_nano").fill_null(0)))
     )
-    return whole, begun
+    return whole, most
 
 
 def _sum(column: pl.Expr) -> pl.Expr:

@@ -21,12 +21,15 @@ from tracelens.calls import Calls
 from tracelens.forest import Forest, codes
 
 ENOUGH_SLOW = 30  # traces of a slow band: fewer are chance
+BEGINS = ("entry_service", "entry_route")
 SLOW_PERCENTS = (1, 10)  # of a route's traces, the narrower band first
 
-# One row a trace, by its index in the forest.
+# One row a trace that is asked about.
 TRACES = pl.Schema(
     {
-        "begin": pl.Int64(),  # row of ROUTES_BEGUN; null: its root was aborted, or it is not asked about
+        "trace": pl.Int64(),
+        "trace_id": pl.Binary(),
+        "begin": pl.Int64(),  # row of ROUTES_BEGUN
         "slow": pl.Boolean(),  # in the slow band of the traces that begin at the same route
     }
 )
@@ -38,6 +41,7 @@ ROUTES_BEGUN = pl.Schema(
         "entry_route": pl.String(),
         "slow_percent": pl.Int64(),  # 1 or 10; null: too few traces for either
         "slow_traces": pl.Int64(),  # of the band
+        "edge": pl.Int64(),  # nanoseconds: slow from here
     }
 )
 
@@ -66,9 +70,9 @@ class OnPath:
         return out
 
 
-def on_path(forest: Forest) -> OnPath:
-    """Return the time of every span on its trace's critical path."""
-    found = critical_path.sections(forest)
+def on_path(forest: Forest, clocks: pl.DataFrame | None = None) -> OnPath:
+    """Return the time of every span on its trace's critical path. clocks: see `critical_path.sections`."""
+    found = critical_path.sections(forest, clocks=clocks)
     own = critical_path.exclusive(forest, found)
     return OnPath(forest, found, own, np.concatenate([np.zeros(1, np.int64), np.cumsum(own)]))
 
@@ -104,44 +108,52 @@ def measured(requests: pl.DataFrame, calls: Calls, path: OnPath) -> pl.DataFrame
     )
 
 
-def traces(forest: Forest, calls: Calls, asked: Bool) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Return TRACES and ROUTES_BEGUN.
-
-    asked: which traces count. The slow band are those at or above p99 of their route, at rank floor((n−1)·q), if
-    there are ENOUGH_SLOW of them, else those at or above p90 if these are enough.
-    """
+def whole_traces(forest: Forest, calls: Calls, asked: Bool) -> pl.DataFrame:
+    """Return trace, trace_id, entry_service, entry_route and took of each that counts: its root was not aborted."""
     root = forest.entry
-    whole = asked & ~calls.outcome["censored"].gather(root).to_numpy()
-    every = pl.DataFrame(
+    whole = np.flatnonzero(asked & ~calls.outcome["censored"].gather(root).to_numpy())
+    chosen = root[whole]
+    return pl.DataFrame(
         {
-            "trace": np.arange(len(root)),
-            "entry_service": calls.service.gather(root),
-            "entry_route": calls.operation.gather(root),
-            "took": forest.end[root] - forest.start[root],
+            "trace": whole,
+            "trace_id": forest.told.gather(["trace_id"], chosen)["trace_id"],
+            "entry_service": calls.service.gather(chosen),
+            "entry_route": calls.operation.gather(chosen),
+            "took": forest.end[chosen] - forest.start[chosen],
         }
-    ).filter(pl.Series(whole))
-    key = ("entry_service", "entry_route")
+    )
+
+
+def routes_begun(traces: pl.LazyFrame) -> pl.DataFrame:
+    """Return ROUTES_BEGUN. traces: as `whole_traces` has them.
+
+    The slow band are those at or above p99 of their route, at rank floor((n−1)·q), if there are ENOUGH_SLOW of them,
+    else those at or above p90 if these are enough.
+    """
     took = pl.col("took")
     edges = {percent: ranked(took, 100 - percent) for percent in SLOW_PERCENTS}
     bands = {percent: (took >= edge).sum().cast(pl.Int64) for percent, edge in edges.items()}
     first = {percent: pl.when(n >= ENOUGH_SLOW) for percent, n in bands.items()}
-    begun = (
-        every.group_by(key)
+    return (
+        traces.group_by(BEGINS)
         .agg(
             slow_percent=pl.coalesce(first[percent].then(pl.lit(percent, pl.Int64)) for percent in SLOW_PERCENTS),
             slow_traces=pl.coalesce(first[percent].then(bands[percent]) for percent in SLOW_PERCENTS),
             edge=pl.coalesce(first[percent].then(edges[percent]) for percent in SLOW_PERCENTS),
         )
-        .sort(key)
+        .sort(BEGINS)
         .with_row_index("begin")
-        .cast({"begin": pl.Int64})
+        .select(ROUTES_BEGUN.names())
+        .cast(ROUTES_BEGUN)
+        .collect(engine="streaming")
     )
-    known = every.join(begun, on=key, how="left", validate="m:1", nulls_equal=True)
-    slow = (took >= pl.col("edge")).fill_null(value=False)
-    found = (
-        pl.DataFrame({"trace": np.arange(len(root))})
-        .join(known.select("trace", "begin", slow=slow), on="trace", how="left", validate="1:1", maintain_order="left")
-        .select("begin", pl.col("slow").fill_null(value=False))
+
+
+def begun(traces: pl.DataFrame, routes: pl.DataFrame) -> pl.DataFrame:
+    """Return TRACES. traces: as `whole_traces` has them; routes: ROUTES_BEGUN."""
+    slow = (pl.col("took") >= pl.col("edge")).fill_null(value=False)
+    return (
+        traces.join(routes, on=BEGINS, how="left", validate="m:1", nulls_equal=True)
+        .select("trace", "trace_id", "begin", slow=slow)
         .cast(TRACES)
     )
-    return found, begun.select(ROUTES_BEGUN.names()).cast(ROUTES_BEGUN)

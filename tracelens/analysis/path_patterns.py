@@ -5,6 +5,8 @@ Owns their thresholds and evidence. Times on the path are `on_path.py`'s.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import polars as pl
 
@@ -23,9 +25,9 @@ KIND = "uninstrumented_gap"
 N, HITS = pl.col("n"), pl.col("hits")
 
 
-def patterns(requests: pl.DataFrame, calls: Calls, path: OnPath, asked: Bool) -> list[Pattern]:
-    """Return what spans show. requests: REQUESTS as `on_path.measured` has them; asked: which spans count."""
-    return [_silent(requests.lazy()), _own_time(requests, calls, path, asked), _outside(calls, path, asked)]
+def patterns(looked: Mapping[str, pl.LazyFrame]) -> list[Pattern]:
+    """Return what spans show. looked: LOOKED of `looked.py`."""
+    return [_silent(looked["requests"]), _own_time(looked["own_time"]), _outside(looked["outside"])]
 
 
 def _silent(requests: pl.LazyFrame) -> Pattern:
@@ -49,8 +51,8 @@ def _silent(requests: pl.LazyFrame) -> Pattern:
     )
 
 
-def _own_time(requests: pl.DataFrame, calls: Calls, path: OnPath, asked: Bool) -> Pattern:
-    """Own time of apps' spans that make calls, where that is much of what their traces take."""
+def own_time(requests: pl.DataFrame, calls: Calls, path: OnPath, asked: Bool) -> pl.DataFrame:
+    """Return what is looked at for own time: apps' spans that make calls. asked: which spans count."""
     forest = path.forest
     above = forest.parent[requests["top"].to_numpy()]
     rows = np.unique(above[above >= 0])
@@ -58,22 +60,29 @@ def _own_time(requests: pl.DataFrame, calls: Calls, path: OnPath, asked: Bool) -
     own = self_times(forest)[rows]
     trace = forest.trace_of(rows)
     root = forest.entry[trace]
-    every = _labelled(calls, rows).with_columns(
-        trace=pl.Series(trace),
-        row=pl.Series(rows),
-        until=pl.Series(rows + 1),
-        cost=pl.Series(own),
-        path=pl.Series(np.minimum(own, path.own[rows])),
-        hit=pl.Series(own > 0),
-        whole=pl.Series(forest.end[root] - forest.start[root]),
+    whole = pl.Series(forest.end[root] - forest.start[root])
+    first = pl.struct("trace", *ROUTE).is_first_distinct()
+    return (
+        _labelled(calls, rows)
+        .with_columns(
+            trace=pl.Series(trace),
+            row=pl.Series(rows),
+            until=pl.Series(rows + 1),
+            cost=pl.Series(own),
+            path=pl.Series(np.minimum(own, path.own[rows])),
+            hit=pl.Series(own > 0),
+        )
+        .with_columns(whole=pl.when(first).then(whole).otherwise(0))  # each trace counts once
     )
-    # Rows stand by trace.
-    whole = pl.col("whole").filter(pl.col("trace").ne_missing(pl.col("trace").shift(1))).sum()
+
+
+def _own_time(every: pl.LazyFrame) -> Pattern:
+    """Own time of apps' spans that make calls, where that is much of what their traces take."""
     return Pattern(
         kind=KIND,
-        every=every.lazy(),
+        every=every,
         by=ROUTE,
-        more={"percent": 100 * pl.col("path").sum() // whole.replace(0, None)},
+        more={"percent": 100 * pl.col("path").sum() // pl.col("whole").sum().replace(0, None)},
         kept=(pl.col("percent") >= 100 * GAP_SHARE) & (N >= ENOUGH),
         evidence=text(
             pl.col("percent"), " % of the critical path of its traces is its own time around the calls that it makes, "
@@ -86,8 +95,8 @@ def _labelled(calls: Calls, rows: I64) -> pl.DataFrame:
     return pl.DataFrame({"service": calls.service.gather(rows), "route": calls.operation.gather(rows)})
 
 
-def _outside(calls: Calls, path: OnPath, asked: Bool) -> Pattern:
-    """Time of children before and after their parent."""
+def outside(calls: Calls, path: OnPath, asked: Bool, clocks: pl.DataFrame | None = None) -> pl.DataFrame:
+    """Return what is looked at for time outside: spans with a parent that waits. asked: which parents count."""
     forest = path.forest
     capped = (forest.marks & TRACE_MARK["skew_capped"]) != 0  # another clock, not another time
     rows = np.flatnonzero(forest.blocking & (forest.parent >= 0) & ~capped & asked[np.maximum(forest.parent, 0)])
@@ -97,11 +106,11 @@ def _outside(calls: Calls, path: OnPath, asked: Bool) -> Pattern:
     out = end - start - np.maximum(inside, 0)
     hit = out > np.maximum(FINE_NANO, (forest.end - forest.start)[above] // (100 // LATE_PERCENT))
     if hit.any():
-        coarse = waiting(forest).coarse
+        coarse = waiting(forest, clocks=clocks).coarse
         hit &= ~(coarse[rows] | coarse[above]) | (out > COARSE_NANO)
     else:
         rows, above, start, end, out, hit = (part[:0] for part in (rows, above, start, end, out, hit))
-    every = _labelled(calls, above).with_columns(
+    return _labelled(calls, above).with_columns(
         trace=pl.Series(forest.trace_of(rows)),
         row=pl.Series(rows),
         until=pl.Series(rows + 1),
@@ -110,10 +119,14 @@ def _outside(calls: Calls, path: OnPath, asked: Bool) -> Pattern:
         path=pl.lit(0, pl.Int64),  # a path ends with the span it is in
         took=pl.Series(end - start),
     )
+
+
+def _outside(every: pl.LazyFrame) -> Pattern:
+    """Time of children before and after their parent."""
     lost = pl.col("cost").filter(HIT).sum()
     return Pattern(
         kind="outside_parent",
-        every=every.lazy(),
+        every=every,
         by=ROUTE,
         more={"lost": lost, "took": pl.col("took").sum()},
         kept=pl.col("lost") >= OUTSIDE_SHARE * pl.col("took"),

@@ -7,6 +7,9 @@ between and beyond requests are `path_patterns.py`'s.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import polars as pl
 
 from tracelens.analysis.hits import HIT, NOBODY, ROUTE, Pattern, milliseconds, text
@@ -28,33 +31,47 @@ WHY = {
     "unknown": "they were lost, and nothing tells where",
 }
 
+AFTER = ("caller", *ROUTE)  # whose attempts are compared
+TIMED = pl.col("timed") & (pl.col("pause_nano") >= 0)
 WHOLE = ~pl.col("censored")
 N, HITS = pl.col("n"), pl.col("hits")
 UNKNOWN = pl.lit(None, pl.String)
 
 
-def patterns(
-    requests: pl.DataFrame,
-    tried: pl.DataFrame,
-    attempts: pl.DataFrame,
-    of_kind: pl.DataFrame,
-    to_callee: pl.DataFrame,
-) -> list[Pattern]:
-    """Return what requests show.
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all requests together tell: where a part of them is looked at, it is told."""
 
-    requests: REQUESTS as `on_path.measured` has them; tried and attempts: of `attempts.py`; of_kind and to_callee:
-    MADE of `made.py`.
-    """
-    every = requests.lazy()
+    taking: pl.Series  # workloads that tell of calls that they take
+    pauses: pl.DataFrame  # (caller, service, route, number of the attempt) -> spread, typical, like
+
+
+def shared(requests: pl.LazyFrame, attempts: pl.LazyFrame) -> Shared:
+    """Return what is told by all of LOOKED's requests and attempts."""
+    taking = requests.filter("covered").select("service").drop_nulls().unique()
+    pause = pl.col("pause_nano")
+    # Each attempt has a pause of its own where they grow.
+    pauses = (
+        attempts.filter(TIMED)
+        .group_by(*AFTER, "number")
+        .agg(spread=ranked(pause, 90) - ranked(pause, 10), typical=ranked(pause, 50), like=pl.len())
+    )
+    told, found = pl.collect_all([taking, pauses], engine="streaming")
+    return Shared(told["service"], found)
+
+
+def patterns(looked: Mapping[str, pl.LazyFrame], known: Shared) -> list[Pattern]:
+    """Return what requests show. looked: LOOKED of `looked.py`."""
+    every = looked["requests"]
     return [
-        _retries(tried.lazy()),
-        _lock_step(every, attempts.lazy()),
+        _retries(looked["tried"]),
+        _lock_step(looked["attempts"], known.pauses),
         _timeouts(every),
         _sidecar_heavy(every),
-        _repeated(of_kind),
-        _chatty(to_callee),
+        _repeated(looked["of_kind"]),
+        _chatty(looked["to_callee"]),
         _unrouted(every),
-        _broken_propagation(every),
+        _broken_propagation(every, known.taking),
         _request_id_dropped(every),
         _missing_spans(every),
     ]
@@ -73,26 +90,21 @@ def _retries(tried: pl.LazyFrame) -> Pattern:
     )
 
 
-def _lock_step(requests: pl.LazyFrame, attempts: pl.LazyFrame) -> Pattern:
-    by = ("caller", *ROUTE)
-    pause = pl.col("pause_nano")
-    pauses = (
-        attempts.filter(pl.col("timed") & (pause >= 0))
-        .join(requests.select("request", *by), on="request", validate="m:1")
-        .with_columns(cost=pause, path="pause_path_nano", until=pl.col("row") + 1)
-    )
-    # Each attempt has a pause of its own where they grow.
-    spread = pauses.group_by(*by, "number").agg(
-        spread=ranked(pause, 90) - ranked(pause, 10), typical=ranked(pause, 50), like=pl.len()
-    )
+def _lock_step(attempts: pl.LazyFrame, pauses: pl.DataFrame) -> Pattern:
     hit = (pl.col("like") >= PAUSES) & (
         pl.col("spread") <= pl.max_horizontal(STEP_NANO, STEP_SHARE * pl.col("typical"))
+    )
+    every = (
+        attempts.filter(TIMED)
+        .with_columns(cost="pause_nano", path="pause_path_nano", until=pl.col("row") + 1)
+        .join(pauses.lazy(), on=[*AFTER, "number"], validate="m:1", nulls_equal=True)
+        .with_columns(hit=hit)
     )
     first = pl.col("number") == pl.col("number").filter(HIT).min()
     return Pattern(
         kind="lock_step_retries",
-        every=pauses.join(spread, on=[*by, "number"], validate="m:1", nulls_equal=True).with_columns(hit=hit),
-        by=by,
+        every=every,
+        by=AFTER,
         more={name: pl.col(name).filter(first).first() for name in ("typical", "spread")},
         evidence=text(
             HITS, " of ", N, " retries by ", NOBODY, " come ", milliseconds(pl.col("typical")),
@@ -133,10 +145,10 @@ def _sidecar_heavy(requests: pl.LazyFrame) -> Pattern:
     )
 
 
-def _repeated(of_kind: pl.DataFrame) -> Pattern:
+def _repeated(of_kind: pl.LazyFrame) -> Pattern:
     return Pattern(
         kind="n_plus_one",
-        every=of_kind.lazy().with_columns(hit=(pl.col("made") >= SAME_CALLS) & pl.col("serial")),
+        every=of_kind.with_columns(hit=(pl.col("made") >= SAME_CALLS) & pl.col("serial")),
         by=("caller", *ROUTE),
         more={"made": pl.col("made").max()},
         evidence=text(
@@ -146,8 +158,8 @@ def _repeated(of_kind: pl.DataFrame) -> Pattern:
     )  # fmt: skip
 
 
-def _chatty(to_callee: pl.DataFrame) -> Pattern:
-    every = to_callee.lazy().with_columns(hit=pl.col("made") >= MANY_CALLS, cost="path_beyond", path="path_beyond")
+def _chatty(to_callee: pl.LazyFrame) -> Pattern:
+    every = to_callee.with_columns(hit=pl.col("made") >= MANY_CALLS, cost="path_beyond", path="path_beyond")
     return Pattern(
         kind="chatty_edge",
         every=every.filter(pl.col("service").is_not_null()).drop("route"),
@@ -177,9 +189,8 @@ def _of_callers(requests: pl.LazyFrame) -> pl.LazyFrame:
     return requests.drop(ROUTE).rename({"caller": "service"})
 
 
-def _broken_propagation(requests: pl.LazyFrame) -> Pattern:
-    taking = requests.filter(pl.col("covered")).select(caller="service").drop_nulls().unique()
-    known = requests.filter(pl.col("caller").is_not_null()).join(taking, on="caller", how="semi")
+def _broken_propagation(requests: pl.LazyFrame, taking: pl.Series) -> Pattern:
+    known = requests.filter(pl.col("caller").is_in(taking.implode()).fill_null(value=False))
     return Pattern(
         kind="broken_propagation",
         every=_of_callers(known).with_columns(hit=pl.col("caller_call").is_null()),

@@ -7,6 +7,9 @@ other's answer is not seen.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import polars as pl
 
@@ -22,8 +25,8 @@ OTHER_CALLS = 3  # by one call, of different kinds
 PROJECTED = 10  # findings that are projected, the costliest: each times its traces anew
 
 
-def serial_fan_out(of_call: pl.DataFrame, of_kind: pl.DataFrame, forest: Forest, calls: Calls) -> Pattern:
-    """Return the pattern. of_call, of_kind: MADE of each call, and of each kind that it makes."""
+def fan_out(of_call: pl.DataFrame, of_kind: pl.DataFrame, forest: Forest, calls: Calls) -> pl.DataFrame:
+    """Return what is looked at: calls that make others. of_call, of_kind: MADE of each call, and of each kind."""
     kinds = np.unique(of_kind["row"].to_numpy(), return_counts=True)[1]  # both stand by call
     different = pl.col("kinds") >= OTHER_CALLS
     every = (
@@ -34,12 +37,16 @@ def serial_fan_out(of_call: pl.DataFrame, of_kind: pl.DataFrame, forest: Forest,
     )
     at = _span_around(forest, every)
     labels = [calls.service.gather(at), calls.operation.gather(at)]
-    every = every.with_columns(series.alias(name) for series, name in zip(labels, AT, strict=True))
+    return every.with_columns(series.alias(name) for series, name in zip(labels, AT, strict=True))
+
+
+def serial_fan_out(every: pl.LazyFrame) -> Pattern:
+    """Return the pattern of what `fan_out` has."""
     # The commonest span around them, of those in calls that have the pattern.
     place = pl.struct(AT).filter(HIT).mode().sort().first()
     return Pattern(
         kind=KIND,
-        every=every.lazy(),
+        every=every,
         by=ROUTE,
         more={
             "kinds": pl.col("kinds").filter(HIT).max(),
@@ -65,27 +72,39 @@ def _span_around(forest: Forest, every: pl.DataFrame) -> I64:
         at = np.where(above, forest.parent[np.maximum(at, 0)], at)
 
 
-def with_projections(rows: pl.DataFrame, forest: Forest, calls: Calls, begun: I64, asked: Bool) -> pl.DataFrame:
-    """Return findings, costliest first, with p99_nano of serial fan-outs: by how much what-if lowers it.
-
-    Of the traces that begin at the same route: of p99, or of p90 where `slow_percent` is 10; null where it is null.
-    begun: of each trace the number of the route that it begins at. asked: which traces count.
-    """
+def asked(rows: pl.DataFrame) -> list[dict[str, Any]]:
+    """Return findings of serial fan-outs, costliest first, whose p99 is projected. rows: findings in that order."""
     wanted = rows.with_row_index("index").filter((pl.col("kind") == KIND) & pl.col("slow_percent").is_not_null())
-    projected = rows["p99_nano"].to_list()
-    for index in rows.with_row_index("index").filter(pl.col("kind") == KIND)["index"]:
-        projected[index] = None
-    for row in wanted.head(PROJECTED).iter_rows(named=True):
-        entries = forest.entry[(begun == row["begin"]) & asked]
-        measured = (forest.end - forest.start)[entries]
-        after = measured.copy()
-        service, operation = row["at_service"], row["at_operation"]
-        changes = has(forest, (calls.service == service) & (calls.operation == operation))[forest.trace_of(entries)]
-        change = Change(service=service, operation=operation, beside=True)
-        after[changes] = project(forest, calls, entries[changes], [change])
-        at = rank(len(entries), 100 - row["slow_percent"])
-        projected[row["index"]] = int(np.sort(measured)[at] - np.sort(after)[at])
-    return rows.with_columns(p99_nano=pl.Series(projected, dtype=pl.Int64))
+    return wanted.head(PROJECTED).to_dicts()
+
+
+def timed(
+    row: Mapping[str, Any], forest: Forest, calls: Calls, counted: Bool, clocks: pl.DataFrame | None = None
+) -> tuple[I64, I64]:
+    """Return (measured, projected) nanoseconds of the traces that begin at a finding's route.
+
+    row: of FINDINGS, with AT. counted: which traces do; clocks: see `critical_path.sections`.
+    """
+    root = forest.entry
+    begun = pl.select(
+        calls.service.gather(root).eq_missing(pl.lit(row["entry_service"], pl.String))
+        & calls.operation.gather(root).eq_missing(pl.lit(row["entry_route"], pl.String))
+    ).to_series()
+    whole = counted & ~calls.outcome["censored"].gather(root).to_numpy() & begun.to_numpy()
+    entries = root[whole]
+    measured = (forest.end - forest.start)[entries]
+    after = measured.copy()
+    service, operation = row[AT[0]], row[AT[1]]
+    changes = has(forest, (calls.service == service) & (calls.operation == operation))[forest.trace_of(entries)]
+    change = Change(service=service, operation=operation, beside=True)
+    after[changes] = project(forest, calls, entries[changes], [change], clocks=clocks)
+    return measured, after
+
+
+def won(row: Mapping[str, Any], measured: I64, after: I64) -> int:
+    """Return by how much p99 is lower, or p90 where `slow_percent` is 10."""
+    at = rank(len(measured), 100 - row["slow_percent"])
+    return int(np.sort(measured)[at] - np.sort(after)[at])
 
 
 def has(forest: Forest, spans: pl.Series) -> Bool:
