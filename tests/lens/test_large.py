@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,8 +10,10 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from tests.analysis.test_findings import ONE_CALL, SERIAL, again, lock_step
+from tests.analysis.test_hops import mesh
 from tests.bench.mesh import shop
-from tests.builders import synthetic
+from tests.builders import synthetic, traces
 from tests.lens.memory import FrameSource
 from tests.systems import planted
 from tracelens.errors import InputError
@@ -51,7 +54,7 @@ def sources(tmp_path: Path) -> Iterator[tuple[Source, Question]]:
 
 
 def test_answers_are_those_of_memory(tmp_path: Path) -> None:
-    """To the last digit: routes, profiles, explanations, what-ifs, and what they were computed from."""
+    """To the last digit, and what they were computed from."""
     for number, (source, question) in enumerate(sources(tmp_path)):
         whole = Lens(source)
         by_disk = Lens(source, room=Room(memory=0, scratch=tmp_path / "scratch"))
@@ -75,8 +78,56 @@ def test_answers_are_those_of_memory(tmp_path: Path) -> None:
         best = [lens.fixes(question, route, walk=walk) for lens in (by_disk, whole)]
         assert_frame_equal(*(found.rows for found in best))
         changes = [Change(layer="app", scale=0.5), Change(service=busiest["service"], hits=0.3)]
+        hops = [lens.hops(question) for lens in (by_disk, whole)]
+        assert_frame_equal(*(found.rows for found in hops))
+        assert hops[0].source == hops[1].source
+        for gateways in (True, False):
+            assert_frame_equal(*(lens.edges(question, gateways=gateways).rows for lens in (by_disk, whole)))
+        callee, caller, _ = hops[1].rows.drop_nulls("callee").select("callee", "caller", "route").row(0)
+        assert_frame_equal(*(lens.layers(question, callee, caller=caller).rows for lens in (by_disk, whole)))
+        assert by_disk.coverage(question) == whole.coverage(question)
+        assert_frame_equal(*(lens.clocks(question).rows for lens in (by_disk, whole)))
+        found = [lens.findings(question) for lens in (by_disk, whole)]
+        assert_frame_equal(*(answer.rows for answer in found))
+        assert found[0].source == found[1].source
         projected = [lens.what_if(question, route, changes, seed=3, walk=walk) for lens in (by_disk, whole)]
         assert_frame_equal(*(found.rows for found in projected))
+
+
+def judged_together() -> pl.DataFrame:
+    """Return traces that tell little each: who is meant, what is rare and what is a pattern is told by all of them."""
+    drawings = [
+        SERIAL,
+        *lock_step([10, 10, 10, 11]),
+        "edge/gate |--| attr:response_flags=NR",
+        "pet/in |------|",
+        ONE_CALL.replace("web", "pet"),
+        ONE_CALL,
+        "web/out |------|",
+        "dog/client |------|",
+        again(12, serial=True),
+    ]
+    once = mesh(traces(*drawings))
+    every = once.join(pl.DataFrame({"copy": range(150)}), how="cross")
+    longer = pl.col("end_time_unix_nano") + (pl.col("copy") % 7) * (pl.col("parent_span_id").is_null()) * 1_000_000
+    head = pl.Series([hashlib.sha1(bytes([copy])).digest()[:8] for copy in range(150)])
+    return every.with_columns(
+        end_time_unix_nano=longer,
+        trace_id=head.gather(every["copy"]) + every["trace_id"].bin.slice(8, 8),
+    ).drop("copy")
+
+
+def test_what_many_traces_tell_together_is_told_by_parts(tmp_path: Path) -> None:
+    source, question = FrameSource(judged_together()), Question()
+    whole, by_disk = Lens(source), Lens(source, room=Room(memory=0, scratch=tmp_path))
+    rows = whole.findings(question).rows
+    told = {"serial_fan_out", "lock_step_retries", "retries", "unrouted", "broken_propagation", "missing_spans"}
+    assert told | {"n_plus_one", "chatty_edge", "uninstrumented_gap"} <= set(rows["kind"])
+    assert rows.filter(kind="serial_fan_out")["p99_nano"].null_count() == 0
+    assert_frame_equal(by_disk.findings(question).rows, rows)
+    assert_frame_equal(by_disk.hops(question).rows, whole.hops(question).rows)
+    assert_frame_equal(by_disk.edges(question).rows, whole.edges(question).rows)
+    assert len(list(tmp_path.glob("*/*.traces.parquet"))) > 1
 
 
 def test_comparisons_are_those_of_memory(tmp_path: Path) -> None:

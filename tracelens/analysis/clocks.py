@@ -39,6 +39,11 @@ TAIL = 0.01  # of calls on each side left out: a parent that did not wait is non
 
 def clocks(forest: Forest, calls: Calls) -> pl.DataFrame:
     """Return CLOCKS: one row a pair of hosts that call each other, those furthest apart first."""
+    return of_pairs(between(forest, calls).lazy())
+
+
+def between(forest: Forest, calls: Calls) -> pl.DataFrame:
+    """Return one row a call between two hosts: host, other, least and most that its clock is ahead, shifted."""
     names = hosts(forest, calls)
     host = codes(names).astype(np.int64)
     above = np.maximum(forest.parent, 0)
@@ -55,21 +60,21 @@ def clocks(forest: Forest, calls: Calls) -> pl.DataFrame:
         least=pl.Series(least), most=pl.Series(most), shifted=pl.Series(forest.skew[pairs] != forest.skew[up])
     )
     turned = pl.col("host") > pl.col("other")
-    one_way = table.with_columns(
+    return table.with_columns(
         host=pl.when(turned).then("other").otherwise("host"),
         other=pl.when(turned).then("host").otherwise("other"),
         least=pl.when(turned).then(-pl.col("most")).otherwise("least"),
         most=pl.when(turned).then(-pl.col("least")).otherwise("most"),
     )
-    bounds = (
-        one_way.lazy()
-        .group_by("host", "other")
-        .agg(
-            n=pl.len(),
-            low_nano=pl.col("least").quantile(1 - TAIL, "lower").cast(pl.Int64),
-            high_nano=pl.col("most").quantile(TAIL, "higher").cast(pl.Int64),
-            shifted=pl.col("shifted").sum(),
-        )
+
+
+def of_pairs(calls: pl.LazyFrame) -> pl.DataFrame:
+    """Return CLOCKS. calls: as `between` has them."""
+    bounds = calls.group_by("host", "other").agg(
+        n=pl.len(),
+        low_nano=pl.col("least").quantile(1 - TAIL, "lower").cast(pl.Int64),
+        high_nano=pl.col("most").quantile(TAIL, "higher").cast(pl.Int64),
+        shifted=pl.col("shifted").sum(),
     )
     middle = (pl.col("low_nano") + pl.col("high_nano")) // 2
     return (

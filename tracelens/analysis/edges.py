@@ -34,7 +34,7 @@ OUTER = ("caller", "caller_call", "start_unix_nano", "duration_nano", "error", "
 
 def edges(table: pl.LazyFrame, *, weighted: bool = False) -> pl.LazyFrame:
     """Return EDGES, by calls. table: REQUESTS of `hops.py`."""
-    return (
+    found = (
         table.rename({"service": "callee"})
         .group_by("caller", "callee")
         .agg(
@@ -46,8 +46,13 @@ def edges(table: pl.LazyFrame, *, weighted: bool = False) -> pl.LazyFrame:
         .with_columns(error_rate=pl.col("errors") / pl.col("calls"))
         .select(EDGES.names())
         .cast(EDGES)
-        .sort("calls", "caller", "callee", descending=[True, False, False], nulls_last=True)
     )
+    return busiest(found)
+
+
+def busiest(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """Return EDGES in their order."""
+    return rows.sort("calls", "caller", "callee", descending=[True, False, False], nulls_last=True)
 
 
 def without_gateways(table: pl.DataFrame) -> pl.DataFrame:

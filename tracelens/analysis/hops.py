@@ -182,6 +182,13 @@ def hops(table: pl.LazyFrame, *, weighted: bool = False) -> pl.LazyFrame:
     """Return HOPS: one row per caller, callee, route and level, by time spent.
 
     table: REQUESTS, explained by `coverage.py`. weighted: they stand for different numbers of requests.
+    """
+    return by_time(summed(table, weighted=weighted))
+
+
+def summed(table: pl.LazyFrame, *, weighted: bool = False) -> pl.LazyFrame:
+    """Return HOPS in no order, with what was spent.
+
     Percentiles are of each layer by itself, at rank floor((n−1)·q), over the calls that tell it: only means add up.
     """
     told: dict[str, pl.Expr] = {}
@@ -203,7 +210,13 @@ def hops(table: pl.LazyFrame, *, weighted: bool = False) -> pl.LazyFrame:
             spent=(pl.col("duration_nano") * pl.col("weight")).filter(WHOLE).sum(),
             **told,
         )
-        .sort("spent", *KEY, descending=[True, False, False, False, False], nulls_last=True)
+    )
+
+
+def by_time(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """Return HOPS in their order. rows: as `summed` has them."""
+    return (
+        rows.sort("spent", *KEY, descending=[True, False, False, False, False], nulls_last=True)
         .select(HOPS.names())
         .cast(HOPS)
     )

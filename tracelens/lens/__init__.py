@@ -20,6 +20,8 @@ from tracelens.lens import explain as _explain
 from tracelens.lens import findings as _findings
 from tracelens.lens import hops as _hops
 from tracelens.lens import large as _large
+from tracelens.lens import large_findings as _large_findings
+from tracelens.lens import large_requests as _requests
 from tracelens.lens import paths as _paths
 from tracelens.lens import route as _route
 from tracelens.lens import routes as _routes
@@ -82,8 +84,8 @@ class Lens:
     ) -> Lens:
         """Return the Lens on a store, a data directory, or a dump.
 
-        taught: what the mesh's owner says of it. room: how much memory routes, profiles, explanations, what-ifs and
-        comparisons may take; what is more goes by disk. All others take what they need.
+        taught: what the mesh's owner says of it. room: how much memory answers over many traces may take; what is
+        more goes by disk. Those about single calls (series, heatmaps, exemplars, traces) take what they need.
         Raises InputError, at the first question, when there is nothing that can be read.
         """
         return cls(open_source(source, input_format=input_format, strict=strict), taught, room)
@@ -237,27 +239,39 @@ class Lens:
 
     def hops(self, question: Question) -> Answer:
         """Where the time of calls goes between callers and callees."""
-        return _hops.hops(self._get(question), question)
+        with self._parts(question) as parts:
+            return _hops.hops(self._get(question), question) if parts is None else _requests.hops(parts)
 
     def edges(self, question: Question, *, gateways: bool = True) -> Answer:
         """Who calls whom. gateways: show gateways and waypoints, or join what is on their two sides."""
-        return _edges.edges(self._get(question), question, gateways=gateways)
+        with self._parts(question) as parts:
+            if parts is not None:
+                return _requests.edges(parts, gateways=gateways)
+            return _edges.edges(self._get(question), question, gateways=gateways)
 
     def layers(self, question: Question, callee: str, *, caller: str | None = None, route: str | None = None) -> Answer:
         """What the time of calls to a workload is made of, of all callers and routes unless told."""
-        return _hops.layers(self._get(question), question, callee, caller, route)
+        with self._parts(question) as parts:
+            if parts is not None:
+                return _requests.layers(parts, callee, caller, route)
+            return _hops.layers(self._get(question), question, callee, caller, route)
 
     def coverage(self, question: Question) -> float | None:
         """The share of calls that have their callee's span, of those that should; None when none should."""
-        return _hops.coverage_of(self._get(question), question)
+        with self._parts(question) as parts:
+            return _hops.coverage_of(self._get(question), question) if parts is None else _requests.coverage_of(parts)
 
     def clocks(self, question: Question) -> Answer:
         """By how much hosts' clocks differ."""
-        return _findings.clocks(self._get(question), question)
+        with self._parts(question) as parts:
+            return _findings.clocks(self._get(question), question) if parts is None else _requests.clocks(parts)
 
     def findings(self, question: Question) -> Answer:
         """What is wrong in known ways, and what it costs."""
-        return _findings.findings(self._get(question), question)
+        with self._parts(question) as parts:
+            if parts is not None:
+                return _large_findings.findings(parts)
+            return _findings.findings(self._get(question), question)
 
     def compare(
         self,

@@ -19,13 +19,13 @@ def findings(window: Analysed, question: Question) -> Answer:
         window.calls,
         table,
         clocks=window.clocks,
-        spans=_spans(window, question),
-        whole=_traces(window, question),
+        spans=spans_of(window, question),
+        whole=traces_of(window, question),
     )
     return answer(window, table, rows.lazy())
 
 
-def _spans(window: Analysed, question: Question) -> Bool:
+def spans_of(window: Analysed, question: Question) -> Bool:
     """Return which spans work for a call that a question is about; those of no call where it is about all."""
     of_call = np.zeros(len(window.calls.call) + 1, np.bool_)
     of_call[window.selected(question)["span"].to_numpy()] = True
@@ -34,7 +34,7 @@ def _spans(window: Analysed, question: Question) -> Bool:
     return asked
 
 
-def _traces(window: Analysed, question: Question) -> Bool:
+def traces_of(window: Analysed, question: Question) -> Bool:
     """Return which settled traces begin in a question's window: what its slow ones are is told by all of them."""
     start = window.forest.start[window.forest.entry]
     asked: Bool = window.settled.copy()

@@ -51,7 +51,7 @@ def routes(parts: Parts) -> Answer:
     calls = pl.scan_parquet(files["calls"])
     rows = [
         analysis.routes(some, weighted=parts.weighted).collect(engine="streaming")
-        for some in _turns(calls, analysis.KEY)
+        for some in turns(calls, analysis.KEY)
     ]
     found = pl.concat(rows) if rows else analysis.ROUTES.to_frame()
     return Answer(rows=analysis.by_impact(found), source=parts.info(), method=parts.method())
@@ -107,7 +107,7 @@ def shares(parts: Parts, route: Route | None, walk: Walk) -> Answer:
     files = parts.gathered(f"shares {route!r} {walk!r}", work)
     rows = [
         percentiles_of(some, named, len(every)).drop_nulls("traces").collect(engine="streaming")
-        for some in _turns(pl.scan_parquet(files["times"]), ("node",))
+        for some in turns(pl.scan_parquet(files["times"]), ("node",))
     ]
     return Answer(rows=in_order(pl.concat(rows)) if rows else SHARES.to_frame(), source=parts.info())
 
@@ -140,7 +140,7 @@ def what_if(parts: Parts, route: Route | None, changes: Sequence[Change], seed: 
 
     files = parts.gathered(f"what-if {route!r} {list(changes)!r} {seed} {walk!r}", work)
     times = pl.scan_parquet(files["times"])
-    found = [whatif.compared(some).collect(engine="streaming") for some in _turns(times, ROUTE)]
+    found = [whatif.compared(some).collect(engine="streaming") for some in turns(times, ROUTE)]
     if route is None:
         together = times.filter("is_root").with_columns(pl.lit(None, pl.String).alias(name) for name in ROUTE)
         found.append(whatif.compared(together).collect(engine="streaming"))
@@ -172,7 +172,7 @@ def fixes(parts: Parts, route: Route | None, scale: float, walk: Walk) -> Answer
     measured = np.sort(pl.read_parquet(files["measured"])["duration_nano"].to_numpy())
     rows = [
         fixing.ranked(some.collect(engine="streaming"), measured)
-        for some in _turns(pl.scan_parquet(files["wins"]), NODE)
+        for some in turns(pl.scan_parquet(files["wins"]), NODE)
     ]
     found = pl.concat(rows) if rows else fixing.FIXES.to_frame()
     return Answer(rows=fixing.best_first(found), source=parts.info(), method=parts.method())
@@ -292,7 +292,7 @@ def _rows_of(window: Analysed, told: pl.DataFrame) -> Rows:
     return np.array((found["first"] + found["place"]).to_numpy(), np.int64)
 
 
-def _turns(rows: pl.LazyFrame, by: Sequence[str]) -> Iterator[pl.LazyFrame]:
+def turns(rows: pl.LazyFrame, by: Sequence[str]) -> Iterator[pl.LazyFrame]:
     """Yield rows of some groups at a time, so that no more than CALLS_AT_ONCE are held, or one group."""
     keys = list(by)
     sizes = rows.group_by(keys).len().sort(keys).collect(engine="streaming")

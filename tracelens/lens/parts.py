@@ -67,6 +67,11 @@ class Parts:
         most = [known.weights[1] for known in self._known.values()]
         return bool(least) and min(least) != max(most)
 
+    @property
+    def sampled(self) -> bool:
+        """Whether a trace stands for more requests than its own."""
+        return any(known.weights[1] > 1 for known in self._known.values())
+
     def gathered(self, name: str, work: Work) -> dict[str, list[Path]]:
         """Return the files of frames that `work` makes of each unit, by what it calls them.
 
