@@ -25,7 +25,7 @@ from tracelens.columns import Arranged
 from tracelens.forest import Forest, over_traces
 from tracelens.learned import ECHOES, ROUTES, Evidence, dropping, rare_routes
 from tracelens.names import NOTHING, OTHER, codes, has_flag
-from tracelens.sampling import Sampling, draws, sampling
+from tracelens.sampling import Sampling, draws, request_ids, sampling
 from tracelens.spans import CLIENT, CONSUMER, PRODUCER, SERVER, STATUS_ERROR, UNSPECIFIED, attribute, owned, whole
 from tracelens.taught import Taught
 
@@ -105,16 +105,17 @@ def calls(forest: Forest, taught: Taught = NOTHING, learned: Evidence | None = N
     folded = _fold_spans(forest, facts, told)
     operation, rule = _route_of_app(facts, folded)
     echoes = _app_roots(forest, facts)
+    drawn = request_ids(forest, facts["workload"])
     own = replace(
         own,
         routes=_routes(facts, operation),
         echoes=_without_app(facts, folded),
-        draws=draws(forest, facts["workload"]),
+        draws=draws(drawn),
     )
     known = learned or own
     operation, rule = _capped(facts, operation, rule, known)
     echoes &= facts["workload"].is_in(dropping(known.echoes).implode()).to_numpy()
-    sampled = sampling(forest, facts["workload"], taught, known.draws)
+    sampled = sampling(forest, drawn, taught, known.draws)
     return Calls(
         table=_table(forest, facts, folded, operation, sampled, echoes),
         rule=rule,
@@ -259,10 +260,10 @@ def _fold_spans(forest: Forest, facts: pl.DataFrame, told: _direction.Proxies) -
         )
 
     over_traces(offsets, work)
-    without = np.add.reduceat(folded.call >= 0, forest.trace_offsets[:-1]) == 0 if n else np.zeros(0, bool)
-    for trace in np.flatnonzero(without):
-        rows = slice(forest.trace_offsets[trace], forest.trace_offsets[trace + 1])
-        folded.call[rows] = forest.entry[trace]
+    if n:
+        without = np.add.reduceat(folded.call >= 0, offsets[:-1]) == 0
+        alone = np.repeat(without, np.diff(offsets))
+        folded.call[alone] = np.repeat(forest.entry[without], np.diff(offsets)[without])
     return folded
 
 

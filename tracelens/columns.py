@@ -30,6 +30,7 @@ THREADS_FROM = 100_000  # rows; below this, sharing work out costs more than it 
 REPEATED = 1 << 16  # distinct texts of a column; of one with more they are not looked for: it holds ids
 
 LARGEST = 2**62  # of a key
+MANY = 1_000  # rows, from which on they are taken by our own kernel
 DIRECT = 1 << 18  # keys below are looked up by themselves, without a hash
 ARROW = (pl.String, pl.Binary)  # types whose rows are views
 
@@ -183,7 +184,10 @@ class Arranged:
     def gather(self, names: Iterable[str], rows: NDArray[np.integer[Any]]) -> pl.DataFrame:
         """Return some rows of some columns; no column is moved for it."""
         with self._lock:
-            return self._source.select(names)[rows if self._order is None else self._order[rows]]
+            places = np.asarray(rows if self._order is None else self._order[rows], np.int64)
+            if len(places) < MANY:
+                return self._source.select(names)[places]
+            return pl.DataFrame([_taken(self._source[name], places) for name in names])
 
     def look(self, names: Iterable[str], cut: Iterable[str] = (), most: int = UNBOUNDED) -> None:
         """Number the values of columns side by side. cut: see `number`; most: of distinct texts that are not cut."""
@@ -254,11 +258,7 @@ class Arranged:
         codes = self._known.get((name, False))
         if codes is not None and codes.texts is not None:
             return lambda: spelled(name, codes, order)
-        if series.dtype in ARROW:
-            return lambda: _gathered(series, order)
-        if series.null_count() == 0 and series.dtype.is_numeric():
-            return lambda: pl.Series(name, np.take(series.to_numpy(), order), series.dtype)
-        return lambda: series.rechunk().gather(order)
+        return lambda: _taken(series, order)
 
 
 def is_counting(order: I64) -> bool:
@@ -303,6 +303,15 @@ def _own_text(series: pl.Series) -> pl.Series:
     if found is not None:
         return spelled(series.name, found, np.arange(n))
     return pl.Series(series.name, series.to_arrow(compat_level=pl.CompatLevel.oldest()))
+
+
+def _taken(series: pl.Series, order: I64) -> pl.Series:
+    """Return rows of a column."""
+    if series.dtype in ARROW:
+        return _gathered(series, order)
+    if series.null_count() == 0 and series.dtype.is_numeric():
+        return pl.Series(series.name, np.take(series.to_numpy(), order), series.dtype)
+    return series.rechunk().gather(order)
 
 
 def _gathered(series: pl.Series, order: I64) -> pl.Series:

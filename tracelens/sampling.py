@@ -53,20 +53,19 @@ class Sampling:
         return tuple(name for code, name in enumerate(TOLD_BY) if (self.told_by == code).any())
 
 
-def draws(forest: Forest, workload: pl.Series) -> pl.DataFrame:
-    """Return the counts of DRAWS. workload: of each span."""
-    drawn = _ids(forest, workload.gather(forest.entry)).drop_nulls("drawn")
+def draws(told: pl.DataFrame) -> pl.DataFrame:
+    """Return the counts of DRAWS. told: as `request_ids` has it."""
+    drawn = told.drop_nulls("drawn")
     return drawn.group_by("begins").agg(traces=pl.len(), greatest=pl.col("drawn").max()).cast(DRAWS)
 
 
-def sampling(forest: Forest, workload: pl.Series, taught: Taught, learned: pl.DataFrame) -> Sampling:
-    """Return the sampling of a forest's traces. workload: of each span; learned: DRAWS."""
+def sampling(forest: Forest, told: pl.DataFrame, taught: Taught, learned: pl.DataFrame) -> Sampling:
+    """Return the sampling of a forest's traces. told: as `request_ids` has it; learned: DRAWS."""
     weight, told_by = np.ones(forest.traces), np.zeros(forest.traces, np.int8)
     if not forest.traces:
         return Sampling(weight, told_by)
-    begins = workload.gather(forest.entry)
-    _by_request_id(_ids(forest, begins), learned, weight, told_by)
-    rates = begins.replace_strict(taught.rates, default=taught.rate, return_dtype=pl.Float64)
+    _by_request_id(told, learned, weight, told_by)
+    rates = told["begins"].replace_strict(taught.rates, default=taught.rate, return_dtype=pl.Float64)
     configured = np.array(rates.is_not_null().to_numpy(), np.bool_)
     weight[configured] = 1 / rates.drop_nulls().to_numpy()
     told_by[configured] = CONFIGURED
@@ -86,8 +85,12 @@ def _by_tracestate(forest: Forest, weight: npt.NDArray[np.float64], told_by: npt
     told_by[trace] = TRACESTATE
 
 
-def _ids(forest: Forest, begins: pl.Series) -> pl.DataFrame:
-    """Return what the request id of each trace's root says: trace, begins, drawn (null unless by chance), forced."""
+def request_ids(forest: Forest, workload: pl.Series) -> pl.DataFrame:
+    """Return what the request id of each trace's root says: trace, begins, drawn (null unless by chance), forced.
+
+    workload: of each span; begins: that of the root.
+    """
+    begins = workload.gather(forest.entry)
     columns = forest.told.columns
     held = forest.told.gather(["kind", *owned(columns, "attr", semconv.ENVOY_REQUEST_ID)], forest.entry)
     ids = held.select("kind", id=attribute(columns, semconv.ENVOY_REQUEST_ID))["id"]
