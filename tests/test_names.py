@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tests.builders import frame
 from tracelens import names
+from tracelens.columns import Arranged
 from tracelens.names import NO_ROUTE
 
 
@@ -140,6 +141,6 @@ def test_what_is_worked_out_for_a_distinct_row_is_that_rows(
     rows: list[tuple[str | None, str | None, int | None]],
 ) -> None:
     frame = pl.DataFrame(rows, schema={"one": pl.String, "other": pl.String, "number": pl.Int64}, orient="row")
-    found = names.per_distinct(frame, {name: pl.col(name) for name in frame.columns})
+    found = names.of_rows(Arranged(frame), frame.columns, {name: pl.col(name) for name in frame.columns})
     assert found.equals(frame)
     assert len(set(names.codes(frame["one"]).tolist()) - {-1}) == frame["one"].drop_nulls().n_unique()

@@ -171,11 +171,6 @@ def _arranged(spans: pl.DataFrame | Arranged) -> Arranged:
     return spans if isinstance(spans, Arranged) else Arranged(spans)
 
 
-def per_distinct(inputs: pl.DataFrame, wanted: Mapping[str, pl.Expr]) -> pl.DataFrame:
-    """Return expressions over `inputs` row by row, each worked out once for a distinct row."""
-    return of_rows(Arranged(inputs), inputs.columns, wanted)
-
-
 def of_rows(
     told: Arranged,
     names: Sequence[str],
@@ -237,9 +232,8 @@ def operations(spans: pl.DataFrame | Arranged, taught: Taught = NOTHING) -> pl.D
         is_grpc=attribute(columns, semconv.GRPC_STATUS).is_not_null(),
         unrouted=has_flag(columns, semconv.UNROUTED),
     )
-    operation, rule = _operation(taught)
-    named = per_distinct(parts, {"operation": operation, "rule": rule})
-    return each_row(named, number)
+    again, distinct = Arranged(parts).distinct(parts.columns)
+    return each_row(each_row(_named(distinct, taught), again), number)
 
 
 def path(columns: Collection[str]) -> pl.Expr:
@@ -252,8 +246,25 @@ def _is_host(name: pl.Expr, host: pl.Expr) -> pl.Expr:
     return (name.str.replace(r":[0-9]*$", "") == host).fill_null(value=False)
 
 
-def _operation(taught: Taught) -> tuple[pl.Expr, pl.Expr]:
-    """Return (operation, the rule that gave it), of columns as `operations` makes them."""
+def _named(parts: pl.DataFrame, taught: Taught) -> pl.DataFrame:
+    """Return operation and rule of rows as `operations` makes them; only the rule that applies is worked out."""
+    cases = _cases(taught)
+    number = pl.coalesce(
+        *(pl.when(case.fill_null(value=False)).then(pl.lit(k)) for k, (case, _, _) in enumerate(cases)),
+        pl.lit(len(cases)),
+    )
+    numbered = parts.with_columns(number=number).with_row_index()
+    values = [*(value for _, value, _ in cases), _short_cluster(pl.col("name"))]
+    rules = [*(rule for _, _, rule in cases), "span name"]
+    found = [
+        numbered.filter(number=k).select("index", operation=value.cast(pl.String), rule=pl.lit(rule, pl.Enum(RULES)))
+        for k, (value, rule) in enumerate(zip(values, rules, strict=True))
+    ]
+    return pl.concat(found).sort("index").drop("index")
+
+
+def _cases(taught: Taught) -> list[tuple[pl.Expr, pl.Expr, str]]:
+    """Return (whether a rule applies, the operation it gives, its name), of which the first that applies counts."""
     name, method, path, route = (pl.col(column_name) for column_name in ("name", "method", "path", "route"))
     # A name that is the request's own path, with or without the method, was chosen by nobody.
     named_path = name.str.extract(rf"^(?:{METHOD} )?(/.*)$")
@@ -284,16 +295,7 @@ def _operation(taught: Taught) -> tuple[pl.Expr, pl.Expr]:
         (chosen, name, "name"),
         (asked.is_not_null(), of_method(template(asked), with_method), "template"),
     ]
-    number = pl.coalesce(
-        *(pl.when(case.fill_null(value=False)).then(pl.lit(k)) for k, (case, _, _) in enumerate(cases)),
-        pl.lit(len(cases)),
-    )
-    # Each rule once: the operation is worked out for a distinct row only.
-    operation = pl.coalesce(
-        *(pl.when(number == k).then(value) for k, (_, value, _) in enumerate(cases)), _short_cluster(name)
-    )
-    told = [rule for _, _, rule in cases] + ["span name"]
-    return operation, number.replace_strict(dict(enumerate(told)), return_dtype=pl.Enum(RULES))
+    return cases
 
 
 def _short_cluster(name: pl.Expr) -> pl.Expr:
