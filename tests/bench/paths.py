@@ -31,7 +31,7 @@ from tracelens.analysis.profile import profile
 from tracelens.forest import link
 from tracelens.keeping import keep_memory
 
-RUNS = 5
+RUNS = 9
 FEW = 3  # runs of what takes long
 STEPS = ("link", "walk", "profile", "link, walk and profile")
 BANDS = ((0.0, 50.0), (50.0, 90.0), (90.0, 99.0), (99.0, 100.0))
@@ -45,12 +45,14 @@ def measure(spans: int) -> dict[str, float]:
     ordered = synthetic(spans)
     n = len(ordered)
     for name in STEPS:
-        work = step(name, ordered)
-        figures[f"{name}, all threads"] = together = rate(n, work)
         with one_thread():
-            figures[f"baseline: {name}, 1 thread"] = rate(n, work)
-        figures[f"baseline: {name}, a process a core"] = apart = processes(name, n)
-        figures[f"{name}: threads / processes"] = together / apart
+            figures[f"baseline: {name}, 1 thread"] = rate(n, step(name, ordered))
+        together, apart = side_by_side(name, ordered)
+        figures[f"{name}, all threads"] = n / statistics.median(together)
+        figures[f"baseline: {name}, a process a core"] = n / statistics.median(apart)
+        figures[f"{name}: threads / processes"] = statistics.median(
+            other / own for own, other in zip(together, apart, strict=True)
+        )
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "spans.parquet")
         ordered.write_parquet(file)
@@ -111,29 +113,41 @@ def cost(spans: pl.DataFrame) -> float:
     return statistics.median(took) / len(spans)
 
 
-def processes(name: str, spans: int) -> float:
-    """Return spans a second of a step in processes side by side, one a core."""
+def side_by_side(name: str, spans: pl.DataFrame) -> tuple[list[float], list[float]]:
+    """Return seconds of runs of a step: by our threads, and in turn with these by processes, one a core.
+
+    A machine that others use is now slow, now fast: what is compared is run within a second of each other.
+    """
     count = os.cpu_count() or 1
     context = multiprocessing.get_context("spawn")
     polars_threads = os.environ.get("POLARS_MAX_THREADS")
     os.environ["POLARS_MAX_THREADS"] = "1"
+    together, apart = [], []
+    work = step(name, spans)
+    work()
     try:
         with context.Manager() as manager:
-            barrier = manager.Barrier(count)
+            begin, end = manager.Barrier(count + 1), manager.Barrier(count + 1)
             with ProcessPoolExecutor(count, context) as pool:
-                rates = pool.map(
-                    _alone, [name] * count, [max(spans // count, 20)] * count, range(count), [barrier] * count
-                )
-                return sum(rates)
+                share = [max(len(spans) // count, 20)] * count
+                ended = pool.map(_alone, [name] * count, share, range(count), [begin] * count, [end] * count)
+                for _ in range(RUNS):
+                    began = time.perf_counter()
+                    work()
+                    together.append(time.perf_counter() - began)
+                    begin.wait()
+                    end.wait()
+                apart = [max(runs) for runs in zip(*ended, strict=True)]
     finally:
         if polars_threads is None:
             del os.environ["POLARS_MAX_THREADS"]
         else:
             os.environ["POLARS_MAX_THREADS"] = polars_threads
+    return together, apart
 
 
-def _alone(name: str, spans: int, seed: int, barrier: Barrier) -> float:
-    """Return spans a second of one process, each run begun with the others'."""
+def _alone(name: str, spans: int, seed: int, begin: Barrier, end: Barrier) -> list[float]:
+    """Return the seconds of each run of one process, begun with the others'."""
     keep_memory()
     part = synthetic(spans, seed=seed)
     took = []
@@ -141,11 +155,12 @@ def _alone(name: str, spans: int, seed: int, barrier: Barrier) -> float:
         work = step(name, part)
         work()
         for _ in range(RUNS):
-            barrier.wait()
-            begin = time.perf_counter()
+            begin.wait()
+            began = time.perf_counter()
             work()
-            took.append(time.perf_counter() - begin)
-    return len(part) / statistics.median(took)
+            took.append(time.perf_counter() - began)
+            end.wait()
+    return took
 
 
 def _measure(spans: int) -> dict[str, float]:
