@@ -325,7 +325,7 @@ class TestWhole:
         """Rule 14: sections that do not tile raise, and say which entry."""
         linked = link(trace("a |--|"))
         none = np.array([], np.int64)
-        assert _walk.first_broken(np.array([], np.int32), none, none, linked.entry, linked.start, linked.end) == 0
+        assert _walk.first_broken(np.array([], np.int32), none, none, linked.entry, 0, 1, linked.start, linked.end) == 0
 
     def test_times_at_the_limits(self) -> None:
         """Rule 14: the whole range of 64 bits is tiled like any other."""

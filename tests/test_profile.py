@@ -9,11 +9,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.builders import MILLISECOND, synthetic, trace, trace_id, traces
 from tests.test_forest import chain
 from tracelens import histogram
 from tracelens.analysis import _sums
+from tracelens.analysis.bands import by_duration, by_rank
 from tracelens.analysis.critical_path import sections
 from tracelens.analysis.profile import (
     MAX_LEVELS,
@@ -291,3 +294,15 @@ def test_kernels_are_compiled_once() -> None:
     grouped(cut(accumulate(**given), BANDS), ["service"])
     called: list[Any] = [_sums.sum_paths, _sums.sum_subtrees, _sums.key_nodes, _sums.spell_paths, _sums.is_outermost]
     assert [len(kernel.signatures) for kernel in called] == [1] * 5
+
+
+@given(
+    st.lists(st.integers(0, 12), min_size=1, max_size=60),
+    st.sets(st.sampled_from([0.0, 1.0, 10.0, 33.3, 50.0, 90.0, 99.0, 99.9, 100.0]), min_size=1),
+)
+def test_bands_are_found_without_sorting(took: list[int], bounds: set[float]) -> None:
+    """As by rank, equal ones in their order."""
+    duration, cuts = np.array(took, np.int64), sorted(bounds)
+    ranked = np.empty(len(took), np.int64)
+    ranked[np.argsort(duration, kind="stable")] = by_rank(len(took), cuts)
+    assert by_duration(duration, cuts).tolist() == ranked.tolist()

@@ -241,10 +241,10 @@ def walk(
 
 
 @kernel
-def first_broken(entry: I32, begins: I64, ends: I64, entries: I64, start: I64, end: I64) -> int:
-    """Return the first entry that its sections do not tile exactly; -1 when all are tiled."""
+def first_broken(entry: I32, begins: I64, ends: I64, entries: I64, first: int, last: int, start: I64, end: I64) -> int:
+    """Return which of the entries from `first` to before `last` its sections do not tile exactly; -1 for none."""
     i = 0
-    for k in range(len(entries)):
+    for k in range(first, last):
         cursor = start[entries[k]]
         while i < len(entry) and entry[i] == k:
             if begins[i] != cursor or ends[i] <= begins[i]:
@@ -253,7 +253,7 @@ def first_broken(entry: I32, begins: I64, ends: I64, entries: I64, start: I64, e
             i += 1
         if cursor != end[entries[k]]:
             return k
-    return -1 if i == len(entry) else len(entries)
+    return -1 if i == len(entry) else last
 
 
 @kernel

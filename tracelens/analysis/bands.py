@@ -41,13 +41,27 @@ def groups_by_rank(forest: Forest, entries: I64, route: I64, cuts: Sequence[floa
     """Return the number of the last bound at or below each entry's rank within its route; -1 below all."""
     duration = forest.end[entries] - forest.start[entries]
     if len(entries) and route.min() == route.max() and (np.diff(entries) >= 0).all():
-        order = np.argsort(duration, kind="stable")
-    else:
-        order = np.lexsort((entries, duration, route))
+        return by_duration(duration, cuts)
+    order = np.lexsort((entries, duration, route))
     group = np.empty(len(entries), np.int64)
     edges = [*np.flatnonzero(np.diff(route[order], prepend=-1)).tolist(), len(entries)]
     for begin, end in pairwise(edges):
         group[order[begin:end]] = by_rank(end - begin, cuts)
+    return group
+
+
+def by_duration(duration: I64, cuts: Sequence[float]) -> I64:
+    """Return the group of each entry of one route, of equal ones the first is the shorter; nothing is sorted."""
+    n = len(duration)
+    positions = np.array([position(n, percent) for percent in cuts], np.int64)
+    inside = np.unique(positions[positions < n])
+    bounds = np.full(len(cuts), np.iinfo(np.int64).max)
+    bounds[positions < n] = np.partition(duration, inside)[positions[positions < n]]
+    group: I64 = np.searchsorted(bounds, duration, side="left") - 1
+    for bound in np.unique(bounds[positions < n]):  # some as long as it stand before it
+        tied = np.flatnonzero(duration == bound)
+        rank = np.count_nonzero(duration < bound) + np.arange(len(tied))
+        group[tied] = np.searchsorted(positions, rank, side="right") - 1
     return group
 
 

@@ -82,7 +82,7 @@ def sections(
     sizes = np.concatenate([[0], np.cumsum(forest.until[begin] - begin)])
 
     def work(first: int, last: int) -> tuple[I32, I64, I64, I64]:
-        return _walk.walk(
+        found = _walk.walk(
             begin,
             first,
             last,
@@ -101,10 +101,14 @@ def sections(
             rules.hundredth,
             deepest,
         )
+        entry, _, start, end = found
+        broken = _walk.first_broken(entry, start, end, begin, first, last, forest.start, forest.end)
+        if broken >= 0:  # a bug, never the data's fault
+            raise AssertionError(f"critical path: the sections of entry {broken} do not tile its interval")
+        return found
 
     parts = over_traces(sizes, work)
     entry, span, start, end = over(len(forest.ids), list(zip(*parts, strict=True)), np.concatenate)
-    _assert_partition(forest, begin, entry, start, end)
     return Sections(entries=begin, entry_index=entry, span=span, start=start, end=end)
 
 
@@ -188,13 +192,6 @@ def _coarse(forest: Forest, clocks: pl.DataFrame) -> Bool:
         return np.zeros(len(forest.start), np.bool_)
     found = forest.told.column("service_name").is_in(services.implode()).fill_null(value=False)
     return np.array(found.to_numpy(), np.bool_)
-
-
-def _assert_partition(forest: Forest, entries: I64, entry: I32, start: I64, end: I64) -> None:
-    """Raise when an entry's sections are not exactly its interval: a bug, never the data's fault."""
-    broken = _walk.first_broken(entry, start, end, entries, forest.start, forest.end)
-    if broken >= 0:
-        raise AssertionError(f"critical path: the sections of entry {broken} do not tile its interval")
 
 
 def warm() -> tuple[Forest, Sections]:
