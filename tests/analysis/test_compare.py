@@ -22,7 +22,7 @@ from tracelens.forest import link
 
 
 def side(*frames: pl.DataFrame, seconds: float = 10.0) -> Side:
-    return Side(calls=pl.concat(frames), seconds=seconds)
+    return Side(calls=pl.concat(frames).lazy(), seconds=seconds)
 
 
 def drawn(seed: int, n: int, *, factor: float = 1.0, **columns: Any) -> pl.DataFrame:

@@ -40,7 +40,7 @@ def side(calls: int, seed: int) -> pl.DataFrame:
 def measure(calls: int) -> dict[str, float]:
     """Return seconds, of wall and of CPU, for `calls` calls a side."""
     a, b = side(calls, 1), side(calls, 2)
-    sides = [compare.Side(calls=one, seconds=60.0) for one in (a, b)]
+    sides = [compare.Side(calls=one.lazy(), seconds=60.0) for one in (a, b)]
     compared = seconds(lambda: compare.routes(*sides))
     both = seconds(lambda: [routes(one.lazy()).collect() for one in (a, b)])
     return {

@@ -16,8 +16,9 @@ from tests.bench.mesh import shop
 from tests.builders import synthetic, traces
 from tests.lens.memory import FrameSource
 from tests.systems import planted
+from tracelens.analysis import turns
 from tracelens.errors import InputError
-from tracelens.lens import Change, Lens, Question, Room, Walk, buckets, large
+from tracelens.lens import Change, Lens, Question, Room, Walk, buckets
 from tracelens.lens.sources import Source, open_source
 from tracelens.store import Store
 
@@ -30,7 +31,7 @@ def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files of some thousand spans, units of fewer, percentiles of some hundred calls at a time."""
     monkeypatch.setattr(buckets, "FLUSH_BYTES", 1 << 20)
     monkeypatch.setattr(buckets, "UNIT_BYTES", 1 << 19)
-    monkeypatch.setattr(large, "CALLS_AT_ONCE", 100)
+    monkeypatch.setattr(turns, "AT_ONCE", 100)
 
 
 def sources(tmp_path: Path) -> Iterator[tuple[Source, Question]]:

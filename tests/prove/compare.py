@@ -116,7 +116,7 @@ def frame(route: str, trace: npt.NDArray[np.int64], duration: F64, error: npt.ND
 
 
 def side(*frames: pl.DataFrame) -> Side:
-    return Side(calls=pl.concat(frames), seconds=60.0)
+    return Side(calls=pl.concat(frames).lazy(), seconds=60.0)
 
 
 # Equal sides.

@@ -20,6 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ from tracelens.analysis import significance as tests
 from tracelens.analysis.means import shared_out
 from tracelens.analysis.routes import KEY, WHOLE
 from tracelens.analysis.significance import I64, Sides, Sums
+from tracelens.analysis.turns import turns_of
 from tracelens.histogram import rank
 
 COMPARE = pl.Schema(
@@ -83,7 +85,7 @@ METHOD = (
 class Side:
     """One side: its CALLS, and how many seconds they are of."""
 
-    calls: pl.DataFrame
+    calls: pl.LazyFrame
     seconds: float
 
 
@@ -109,22 +111,22 @@ _NOTHING = _Seen(
 
 def routes(a: Side, b: Side) -> pl.DataFrame:
     """Return COMPARE rows of all routes of either side, one a measure, by name."""
-    of_a, of_b = _by_route(a.calls), _by_route(b.calls)
-    rows: list[dict[str, Any]] = []
-    for key in sorted({*of_a, *of_b}, key=lambda key: tuple(name or "" for name in key)):
-        about = {"kind": "route", **dict(zip(KEY, key, strict=True))}
-        seen_a, seen_b = of_a.get(key, _NOTHING), of_b.get(key, _NOTHING)
-        rate = _told("calls", seen_a.calls / a.seconds, seen_b.calls / b.seconds, len(seen_a.error), len(seen_b.error))
-        rows += ({**about, **one} for one in (rate, _error_rate(seen_a, seen_b), *_durations(seen_a, seen_b)))
-    return _judged(rows)
+    found: dict[tuple[str | None, ...], list[dict[str, Any]]] = {}
+    for of_a, of_b in (map(_by_route, some) for some in turns_of([a.calls, b.calls], KEY)):
+        for key in {*of_a, *of_b}:
+            about = {"kind": "route", **dict(zip(KEY, key, strict=True))}
+            one, other = of_a.get(key, _NOTHING), of_b.get(key, _NOTHING)
+            rate = _told("calls", one.calls / a.seconds, other.calls / b.seconds, len(one.error), len(other.error))
+            changes = (rate, _error_rate(one, other), *_durations(one, other))
+            found[key] = [{**about, **change} for change in changes]
+    return _judged(chain.from_iterable(found[key] for key in sorted(found, key=lambda key: [n or "" for n in key])))
 
 
-def _by_route(calls: pl.DataFrame) -> dict[tuple[str | None, ...], _Seen]:
+def _by_route(calls: pl.LazyFrame) -> dict[tuple[str | None, ...], _Seen]:
     """Return what was seen of each route: (service, namespace, route)."""
     trace = pl.col("trace_id").hash()
     grouped = (
-        calls.lazy()
-        .sort("duration_nano")
+        calls.sort("duration_nano")
         .group_by(KEY)  # keeps the order within each
         .agg(
             calls=pl.col("weight").sum(),

@@ -43,7 +43,7 @@ class Looked(Protocol):
     weighted: bool
     seconds: float  # of the window
 
-    def calls(self) -> pl.DataFrame: ...
+    def calls(self) -> pl.LazyFrame: ...
     def profile(self, means: pl.DataFrame, walk: Walk) -> pl.DataFrame: ...
 
 
@@ -55,9 +55,9 @@ class InMemory:
         self.seconds = seconds(question, window.info)
         self._window, self._calls = window, window.selected(question)
 
-    def calls(self) -> pl.DataFrame:
+    def calls(self) -> pl.LazyFrame:
         """Return CALLS that the side is about."""
-        return self._calls
+        return self._calls.lazy()
 
     def profile(self, means: pl.DataFrame, walk: Walk) -> pl.DataFrame:
         """Return PROFILE_BUCKETS of the routes of `means`, by number, all calls in one bucket."""

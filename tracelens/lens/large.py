@@ -7,7 +7,7 @@ looked at a second time.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,7 @@ from tracelens.analysis.labels import NODE
 from tracelens.analysis.profile import accumulate, cut_groups, merge
 from tracelens.analysis.shares import SHARES, in_order, times
 from tracelens.analysis.shares import shares as percentiles_of
+from tracelens.analysis.turns import turns
 from tracelens.analysis.whatif import Change
 from tracelens.calls import CALLS
 from tracelens.learned import Evidence
@@ -40,7 +41,6 @@ from tracelens.lens.whatif import ROUTE
 
 Rows = npt.NDArray[np.int64]
 
-CALLS_AT_ONCE = 4_000_000  # rows whose percentiles are worked out together
 ROWS_HELD = 500_000  # of sums, before they are added up
 NEEDED = [name for name in CALLS.names() if name not in ("span", "trace", "caller", "echo", "start_unix_nano")]
 
@@ -189,9 +189,9 @@ class Side:
         self.info, self.method, self.weighted = parts.info(), parts.method(), parts.weighted
         self.seconds = seconds(parts.question, self.info)
 
-    def calls(self) -> pl.DataFrame:
+    def calls(self) -> pl.LazyFrame:
         """Return CALLS that the side is about, without those columns that a comparison does not look at."""
-        return pl.read_parquet(self._calls["calls"])
+        return pl.scan_parquet(self._calls["calls"])
 
     def profile(self, means: pl.DataFrame, walk: Walk) -> pl.DataFrame:
         """Return PROFILE_BUCKETS of the routes of `means`, by number, all calls in one bucket."""
@@ -290,12 +290,3 @@ def _rows_of(window: Analysed, told: pl.DataFrame) -> Rows:
     )
     found = told.join(first, on="trace_id", how="left", validate="m:1", maintain_order="left")
     return np.array((found["first"] + found["place"]).to_numpy(), np.int64)
-
-
-def turns(rows: pl.LazyFrame, by: Sequence[str]) -> Iterator[pl.LazyFrame]:
-    """Yield rows of some groups at a time, so that no more than CALLS_AT_ONCE are held, or one group."""
-    keys = list(by)
-    sizes = rows.group_by(keys).len().sort(keys).collect(engine="streaming")
-    turns = sizes.with_columns(turn=pl.col("len").cum_sum() // CALLS_AT_ONCE).drop("len")
-    for some in turns.partition_by("turn", maintain_order=True):
-        yield rows.join(some.lazy().drop("turn"), on=keys, how="semi", nulls_equal=True)

@@ -18,9 +18,9 @@ from tracelens.analysis.clocks import between, of_pairs
 from tracelens.analysis.coverage import coverage
 from tracelens.analysis.kinds import Judgement, judge, kinds, merge
 from tracelens.analysis.layers import layers as summed
+from tracelens.analysis.turns import turns
 from tracelens.learned import Evidence
 from tracelens.lens.analysed import Analysed
-from tracelens.lens.large import turns
 from tracelens.lens.parts import Parts
 from tracelens.lens.question import Answer
 
