@@ -32,7 +32,7 @@ import polars as pl
 from tracelens import parquet
 from tracelens.errors import DecodeError, InputError, UsageError
 from tracelens.framed import MAX_RECORD, messages, varint
-from tracelens.packed import DAMAGED, GZIP, LOOK, ZSTD, plain
+from tracelens.packed import DAMAGED, LOOK, plain
 from tracelens.spans import concat
 from tracelens.wire import jaeger, otlp, otlp_json, zipkin
 from tracelens.wire._scan import validate
@@ -212,15 +212,6 @@ def _tables(name: str | Path, keep: Keep | None) -> Iterator[Batch]:
         kept = spans.filter(usable.fill_null(value=False))
         rejected = {"id": len(spans) - len(kept)} if len(kept) < len(spans) else {}
         yield Batch(kept, rejected, str(name), "parquet")
-
-
-def unfolds(file: Path) -> int:
-    """Return how many bytes of memory answers take for each byte of a file, about: more when it is compressed."""
-    with file.open("rb") as opened:
-        head = opened.read(4)
-    if head.startswith((GZIP, ZSTD)):
-        return 30
-    return 20 if head == parquet.MAGIC else 3
 
 
 def _batches(name: str, kind: str, records: Iterator[_Record], *, strict: bool, keep: Keep | None) -> Iterator[Batch]:

@@ -52,6 +52,15 @@ def batches(file: str | Path, keep: Callable[[str], bool] | None = None) -> Iter
         raise InputError(f"{file}: a Parquet file that cannot be read: {error}. Is it whole?") from error
 
 
+def rows(file: str | Path) -> int:
+    """Return how many spans a file holds; 0 when it is damaged, which reading tells."""
+    try:
+        found: int = pq.read_metadata(file).num_rows
+    except (pa.ArrowException, OSError):
+        return 0
+    return found
+
+
 def stretches(file: str | Path) -> Iterator[tuple[int, int]]:
     """Yield (first row, rows) of parts of a file, which are row groups where these are of a fit size.
 

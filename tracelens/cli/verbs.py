@@ -60,7 +60,7 @@ def traces(
     asked.write(found, text.TRACES, empty="no trace matches.")
 
 
-@asks("tracelens hops tracelens-data --where 'service=cart'")
+@asks("tracelens hops tracelens-data --where 'service=cart'", without=WALK)
 def hops(asked: Asked) -> None:
     """Per caller, callee and route: the time of client, proxies, network and app."""
     lens = asked.lens()
@@ -70,7 +70,7 @@ def hops(asked: Asked) -> None:
     asked.write(answer, text.HOPS, empty=EMPTY)
 
 
-@asks("tracelens edges samples/dumps/shop.otlp.jsonl.gz --gateways off")
+@asks("tracelens edges samples/dumps/shop.otlp.jsonl.gz --gateways off", without=WALK)
 def edges(
     asked: Asked,
     gateways: Annotated[
@@ -85,7 +85,7 @@ def edges(
     asked.write(answer, text.EDGES, empty=EMPTY)
 
 
-@asks("tracelens findings samples/dumps/shop.otlp.jsonl.gz --where service=cart")
+@asks("tracelens findings samples/dumps/shop.otlp.jsonl.gz --where service=cart", without=WALK)
 def findings(asked: Asked) -> None:
     """What is wrong in known ways, what it costs and how much of that is on critical paths."""
     lens = asked.lens()

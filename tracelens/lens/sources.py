@@ -21,13 +21,13 @@ from tracelens.columns import compact
 from tracelens.names import is_wanted, wanted_columns
 from tracelens.spans import SPANS, concat, is_attribute
 from tracelens.store import Store, is_store
+from tracelens.weighing import SPAN_BYTES, weight
 from tracelens.wire.otlp import Keep
 
 # A call's own spans start within it and its callers began before it: spans up
 # to a minute outside the window complete the traces at its edges.
 MARGIN_NANO = 60_000_000_000
 KEPT_BYTES = 64 << 20  # of a dump's files; of larger ones only what answers look at is kept
-SPAN_BYTES = 1_500  # while it is linked, named and walked: measured 600 (synthetic) to 1,400 (sidecars)
 # Columns that no answer about a window looks at; of events those of proxies, which tell their phases, are read.
 HEAVY = ("links", "overflow", "status_message", "scope_version")
 
@@ -144,7 +144,7 @@ class DumpSource:
         del start_nano, end_nano
         if self.source == dumps.STDIN:
             return 0
-        return sum(file.stat().st_size * dumps.unfolds(file) for file in dumps.files(self.source))
+        return sum(weight(file) for file in dumps.files(self.source))
 
     def parts(self, start_nano: int | None, end_nano: int | None, keys: Collection[str]) -> Iterator[Loaded]:
         for batch in self._batches(_keeping(keys)):
