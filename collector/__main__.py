@@ -49,7 +49,7 @@ def _arguments() -> argparse.Namespace:
         parser.add_argument(flag(name), default=usual(name), help="HOST:PORT, or off; :0 picks a free one")
     parser.add_argument("--grpc-engine", choices=[*Engine], default=Engine.ASGI, help="what speaks gRPC")
     parser.add_argument("--workers", type=int, default=1, help="ingest processes")
-    parser.add_argument("--config", type=Path, help="TOML: [redact] and [limits] of what is stored")
+    parser.add_argument("--config", type=Path, help="TOML: what is stored, and for how long")
     parser.add_argument("--telemetry", help="HOST:PORT of an OTLP/gRPC collector for our own metrics")
     parser.add_argument("--log-format", choices=("text", "json"), default="text")
     parser.add_argument("--insecure", action="store_true", help="allow addresses beyond loopback")
@@ -115,7 +115,8 @@ async def _write(folder: DataDir, store: Path, settings: Path | None) -> None:
     waits for it stands still for ever when it comes in the middle of the wait.
     """
     from collector import telemetry
-    from collector.settings import rules
+    from collector.maintenance import Maintenance
+    from collector.settings import retention, rules
     from collector.writer import Writer
 
     stop = threading.Event()
@@ -125,8 +126,10 @@ async def _write(folder: DataDir, store: Path, settings: Path | None) -> None:
     def run() -> None:
         writer = Writer(folder, store, rules(settings), telemetry.start(folder.metrics, "writer"))
         writer.start()
+        caring = Maintenance(store, retention(settings)).start(stop)
         print("ready", flush=True)
         writer.run(stop)
+        caring.join()
 
     await asyncio.to_thread(run)
 

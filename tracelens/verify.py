@@ -107,6 +107,9 @@ def _wrong(table: Path, file: DataFile) -> str:
     said = (file.rows, file.first_start_nano, file.last_start_nano, file.last_end_nano)
     if (rows, first, last, ends) != said:
         return f"rows, first start, last start, last end are {(rows, first, last, ends)}; the table's log says {said}"
-    if frame["trace_id"].null_count() or frame["span_id"].null_count():
+    ids = frame["trace_id"]
+    if ids.null_count() or frame["span_id"].null_count():
         return "has spans without an id"
+    if file.traces is not None and (not ids.is_sorted() or (ids[0].hex(), ids[-1].hex()) != file.traces):
+        return "is not sorted by trace between the ids that its name tells"
     return ""

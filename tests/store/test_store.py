@@ -18,7 +18,7 @@ from deltalake import DeltaTable
 from tests.builders import synthetic, trace
 from tracelens.errors import StoreError
 from tracelens.spans import MAX_COLUMNS, check
-from tracelens.store import Store, fold, is_store, sweep
+from tracelens.store import Store, files, fold, is_store, sweep
 from tracelens.store import files as files_module
 
 
@@ -181,7 +181,8 @@ def test_folds_at_once_double_nothing(store: Store) -> None:
     chosen = stale.files()
     merged = stale.scan().collect()
     at_once(*(lambda: fold(Store.open(store.path), many=2) for _ in range(3)))
-    assert not stale.replace(chosen, merged, chosen[0].hour, "maintenance")
+    added = files.write(store.path, merged, chosen[0].hour, data_change=False)
+    assert not stale.replace(chosen, [added], "maintenance")
     assert store.file_count() == 1
     assert store.span_count() == store.scan().collect().height == 60
 

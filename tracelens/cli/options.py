@@ -125,8 +125,8 @@ class Asked:
     def room(self) -> Room:
         """How much memory the answer may take, and where it goes on disk beyond that."""
         from tracelens.cli.progress import Progress
-        from tracelens.cli.values import size
         from tracelens.lens import Room, free_memory
+        from tracelens.units import size
 
         memory = free_memory() // 2 if self.memory == "auto" else size(self.memory)
         return Room(memory=memory, scratch=self.scratch, told=Progress(sys.stderr))
@@ -142,8 +142,8 @@ class Asked:
     @property
     def walk(self) -> Walk:
         """How critical paths are to be walked."""
-        from tracelens.cli.values import nanoseconds
         from tracelens.lens import Walk
+        from tracelens.units import nanoseconds
 
         if self.tolerance == "auto":
             return Walk(asynchronous=self.asynchronous)

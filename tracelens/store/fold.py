@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections import defaultdict
+from contextlib import suppress
 from pathlib import Path
 
 import polars as pl
@@ -46,7 +47,8 @@ def fold(store: Store, *, many: int = MANY) -> int:
                 f"{store.path}: {len(merged)} spans in files of {hour} that should have "
                 f"{sum(file.rows for file in chosen)}. The files stay as they are. Were they changed by hand?"
             )
-        if not store.replace(chosen, merged, hour, APPLICATION):
+        added = files.write(store.path, merged, hour, data_change=False)
+        if not store.replace(chosen, [added], APPLICATION):
             continue
         for file in chosen:
             os.utime(store.path / file.path)  # when it was removed: the grace runs from here
@@ -70,18 +72,25 @@ def _read(store: Store, chosen: list[DataFile]) -> pl.DataFrame:
     return pl.concat([pl.scan_parquet(path, hive_partitioning=False) for path in paths], how="diagonal").collect()
 
 
-def sweep(store: Store, *, grace_seconds: float = GRACE_SECONDS) -> int:
-    """Delete files that no version needs: removed by a fold, or written by an append that never committed.
-
-    Returns how many. A file younger than the grace is left for those who still read it.
-    """
+def unneeded(store: Store) -> list[Path]:
+    """Return the files that no version needs: replaced or let go, or written by an append that never committed."""
     needed = {file.path for file in store.files()}
+    every = Path(store.path).glob(f"{PARTITION}=*/*.parquet")
+    return [path for path in every if str(path.relative_to(store.path)) not in needed]
+
+
+def sweep(store: Store, *, grace_seconds: float = GRACE_SECONDS) -> int:
+    """Delete files that no version needs, and the folders of hours that hold no other.
+
+    Returns how many files. One younger than the grace is left for those who still read it.
+    """
     before = time.time() - grace_seconds
-    gone = 0
-    for path in Path(store.path).glob(f"{PARTITION}=*/*.parquet"):
-        if str(path.relative_to(store.path)) not in needed and path.stat().st_mtime < before:
+    with files.alone(store.path):  # a file that is about to be committed is as new as its commit
+        gone = [path for path in unneeded(store) if path.stat().st_mtime < before]
+        for path in gone:
             path.unlink()
-            gone += 1
+            with suppress(OSError):  # it holds others
+                path.parent.rmdir()
     if gone:
         files.sync(store.path)
-    return gone
+    return len(gone)

@@ -6,6 +6,7 @@ files is `fold.py`'s.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -121,13 +122,16 @@ class Store:
         self._sync(current.version())
         return current.transaction_version(application)
 
-    def append(self, frame: pl.DataFrame, transactions: Mapping[str, int]) -> bool:
+    def append(
+        self, frame: pl.DataFrame, transactions: Mapping[str, int], *, arrived_unix_nano: int | None = None
+    ) -> bool:
         """Append spans in one file and one commit that carries application transactions.
 
-        transactions: application -> version. Returns False, and writes nothing,
+        transactions: application -> version. arrived_unix_nano: now, unless told. Returns False, and writes nothing,
         when any of them was committed already: the spans are in the store.
         On return all is on disk.
         """
+        hour = files.hour_of(time.time_ns() if arrived_unix_nano is None else arrived_unix_nano)
         for _ in range(RACES):
             # A handle commits once: deltalake refuses a second transaction of one application on it.
             table = self._fresh()
@@ -142,26 +146,26 @@ class Store:
                     table = self._fresh()
                     self._sync(table.version())
                 fitted = layout.fit(frame, self._names(table))
-                actions = [files.write(self.path, fitted, files.hour_of(time.time_ns()))] if len(fitted) else []
+                actions = [files.write(self.path, fitted, hour)] if len(fitted) else []
                 self._commit(table, actions, transactions, before)
-            except CommitFailedError:  # another process widened the table, or appended the same
+            except (CommitFailedError, FileNotFoundError):  # another process widened the table, or appended the same
                 continue  # the file is left to `sweep`, which knows what is needed
             return True
         raise StoreError(f"{self.path}: {RACES} commits in a row lost against others. Does somebody import in a loop?")
 
-    def replace(self, old: Sequence[DataFile], frame: pl.DataFrame, hour: str, application: str) -> bool:
-        """Put one file in the place of several that hold the same spans, in one commit.
+    def replace(self, old: Sequence[DataFile], added: Sequence[AddAction], application: str) -> bool:
+        """Put files in the place of others, in one commit.
 
-        application: its transaction is counted on. Returns False, and changes
-        nothing, when another process has replaced any of them, or is just doing so.
+        added: written already, and hold the same spans; or none, to let go of them. application: its transaction is
+        counted on. Returns False, and changes nothing, when another process has replaced any of them, or is just doing
+        so.
         """
-        added = files.write(self.path, frame, hour, data_change=False)
         table = self._fresh()
         now = time.time_ns() // 1_000_000
         removed = [
             RemoveAction(
                 path=file.path,
-                data_change=False,
+                data_change=not added,
                 deletion_timestamp=now,
                 partition_values={PARTITION: file.hour},
                 size=file.size,
@@ -172,10 +176,10 @@ class Store:
         # refuses a transaction of the same application that was committed after it.
         if {file.path for file in old} <= {file.path for file in files.active(table)}:
             number = (table.transaction_version(application) or 0) + 1
-            with suppress(CommitFailedError):
-                self._commit(table, [added, *removed], {application: number}, table.version())
+            with suppress(CommitFailedError, FileNotFoundError):
+                self._commit(table, [*added, *removed], {application: number}, table.version())
                 return True
-        return False  # the file is left to `sweep`
+        return False  # what was added is left to `sweep`
 
     def _commit(
         self,
@@ -184,18 +188,27 @@ class Store:
         transactions: Mapping[str, int],
         before: int,
     ) -> None:
-        """Commit, put the commit on disk, and write a checkpoint now and then."""
-        table.create_write_transaction(
-            list(actions),
-            mode="append",
-            schema=table.schema(),
-            partition_by=[PARTITION],
-            commit_properties=CommitProperties(
-                max_commit_retries=RETRIES,
-                app_transactions=[Transaction(name, version) for name, version in transactions.items()],
-            ),
-            post_commithook_properties=PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False),
-        )
+        """Commit, put the commit on disk, and write a checkpoint now and then.
+
+        Raises FileNotFoundError when a file that is added is not there: it took so long that `sweep` has removed it.
+        """
+        with files.alone(self.path):
+            for action in actions:
+                if isinstance(action, AddAction):
+                    os.utime(self.path / action.path)
+            table.create_write_transaction(
+                list(actions),
+                mode="append",
+                schema=table.schema(),
+                partition_by=[PARTITION],
+                commit_properties=CommitProperties(
+                    max_commit_retries=RETRIES,
+                    app_transactions=[Transaction(name, version) for name, version in transactions.items()],
+                ),
+                post_commithook_properties=PostCommitHookProperties(
+                    create_checkpoint=False, cleanup_expired_logs=False
+                ),
+            )
         current = self._current()
         self._sync(current.version())
         if current.version() // CHECKPOINT_EVERY > before // CHECKPOINT_EVERY:
@@ -233,6 +246,10 @@ class Store:
         for path in self._holding(start_nano, end_nano):
             yield _scanned([path], known, columns, start_nano, end_nano, None)
 
+    def scan_files(self, some: Sequence[DataFile]) -> pl.LazyFrame:
+        """Return the spans of some files, with every column of the table."""
+        return _scanned([self.path / file.path for file in some], self.columns(), None, None, None, None)
+
     def _holding(self, start_nano: int | None, end_nano: int | None) -> list[Path]:
         """Return the files that may hold spans that start in [start_nano, end_nano)."""
         return [
@@ -243,8 +260,24 @@ class Store:
         ]
 
     def trace(self, trace_id: bytes) -> pl.DataFrame:
-        """Return all spans of a trace, with every column."""
-        return self.scan(predicate=pl.col("trace_id") == pl.lit(trace_id)).collect()
+        """Return all spans of a trace, with every column.
+
+        Of files that may hold any, ids alone are read first: of a compacted hour that is one of its files.
+        """
+        digits = trace_id.hex()
+        some = [file for file in self.files() if file.traces is None or file.traces[0] <= digits <= file.traces[1]]
+        wanted = pl.col("trace_id") == pl.lit(trace_id)
+        found: set[str] = set()
+        if some:
+            ids = pl.scan_parquet(
+                [self.path / file.path for file in some],
+                schema={"trace_id": pl.Binary},
+                extra_columns="ignore",
+                hive_partitioning=False,
+                include_file_paths="file",
+            )
+            found = set(ids.filter(wanted).select(pl.col("file").unique()).collect()["file"])
+        return self.scan_files([file for file in some if str(self.path / file.path) in found]).filter(wanted).collect()
 
 
 def _holds(table: DeltaTable, transactions: Mapping[str, int]) -> bool:

@@ -1,0 +1,65 @@
+"""Maintenance: hours that are over are compacted, and those that are too old are let go.
+
+Owns when. A thread beside the writer, for an hour of much traffic takes half a
+minute; what is done to the store is `tracelens.store`'s, and whatever step a
+crash cuts, no span is lost or there twice.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from pathlib import Path
+
+from polars.exceptions import PolarsError
+
+from tracelens.errors import StoreError
+from tracelens.store import Retention, Store, compact, retain
+
+LOG = logging.getLogger(__name__)
+EVERY_SECONDS = 60.0
+RETRY_SECONDS = 600.0  # after it failed
+JUMP_SECONDS = 3_600.0  # of the clock, since we began
+
+
+class Maintenance:
+    """Cares for a store until told to stop."""
+
+    def __init__(self, store: Path, keep: Retention) -> None:
+        self._store, self._keep = store, keep
+        self._began = time.time() - time.monotonic()
+        self._jumped = False
+
+    def start(self, stop: threading.Event) -> threading.Thread:
+        """Begin on a thread of its own."""
+        thread = threading.Thread(target=self._run, args=(stop,), name="maintenance", daemon=True)
+        thread.start()
+        return thread
+
+    def _run(self, stop: threading.Event) -> None:
+        wait = EVERY_SECONDS
+        while not stop.wait(wait):
+            try:
+                self.look(stop)
+                wait = EVERY_SECONDS
+            except (OSError, PolarsError, StoreError):
+                wait = RETRY_SECONDS
+                LOG.exception("the store cannot be cared for; the next try is in %.0f s", RETRY_SECONDS)
+
+    def look(self, stop: threading.Event) -> None:
+        """Let go of what is too old, and compact one hour."""
+        store = Store.open(self._store)
+        if not self._keep.everything and self._clock_is_sound():
+            for hour in retain(store, self._keep):
+                LOG.info("let go of %s: %d spans, %d bytes", hour.name, hour.spans, hour.size)
+        compact(store, hours=1, stop=stop.is_set, told=lambda hour, done: LOG.info("compacted %s: %s", hour, done))
+
+    def _clock_is_sound(self) -> bool:
+        """Whether the clock has gone on as time does: one that was set ahead would make everything old."""
+        jump = time.time() - time.monotonic() - self._began
+        sound = abs(jump) < JUMP_SECONDS
+        if not sound and not self._jumped:
+            LOG.warning("the clock was set by %.0f s: nothing is let go by this collector until it starts anew", jump)
+        self._jumped = not sound
+        return sound
