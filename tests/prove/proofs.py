@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tests.prove import clients, compare, damage, disks, floods, fuzz, injections, kills, overload, power, reality
+from tests.prove import care, clients, compare, damage, disks, floods, fuzz, injections, kills, overload, power, reality
 from tests.prove.rows import Row
 
 Run = Callable[[Path, int], Row | list[Row]]
@@ -40,6 +40,7 @@ PROOFS = {
     "kill-worker": Proof(partial(kills.random_instants, part="worker"), 100, 4),
     "kill-writer": Proof(partial(kills.random_instants, part="writer"), 100, 4),
     "kill-steps": Proof(kills.each_step, 10, 1),
+    "kill-care": Proof(care.random_kills, 300, 4),
     "power": Proof(power.random_instants, 200, 3),
     "power-steps": Proof(power.each_step, 10, 1),
     "power-after-kill": Proof(power.after_a_kill, 10, 1),

@@ -1,0 +1,54 @@
+"""A collector cares for its store: hours that are over are compacted, and old ones let go."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from collector.maintenance import Maintenance
+from tests.builders import synthetic
+from tests.running import eventually
+from tracelens.store import Retention, Store, hours
+
+HOUR = 3_600 * 10**9
+KEEP = Retention(age_seconds=3 * 3_600)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """Five hours with two files each; the newest is going on."""
+    made = Store.open(tmp_path / "store", create=True)
+    for ago in (5, 4, 3, 2, 0):
+        for number in range(2):
+            frame = synthetic(50, seed=2 * ago + number)
+            made.append(frame, {f"{ago}": number}, arrived_unix_nano=time.time_ns() - ago * HOUR)
+    return made
+
+
+def test_old_hours_go_and_the_oldest_left_is_compacted(store: Store) -> None:
+    Maintenance(store.path, KEEP).look(threading.Event())
+    assert [len(hour.files) for hour in hours(store)] == [1, 2, 2]
+
+
+def test_after_the_clock_was_set_nothing_is_let_go(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    caring = Maintenance(store.path, KEEP)
+    caring._began -= 7_200
+    for _ in range(2):
+        caring.look(threading.Event())
+    assert len(hours(store)) == 5
+    assert [record.message for record in caplog.records if record.levelname == "WARNING"] == [
+        "the clock was set by 7200 s: nothing is let go by this collector until it starts anew"
+    ]
+
+
+def test_it_looks_by_itself_and_ends_when_told(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("collector.maintenance.EVERY_SECONDS", 0.01)
+    stop = threading.Event()
+    thread = Maintenance(store.path, Retention()).start(stop)
+    eventually(lambda: [len(hour.files) for hour in hours(store)], lambda found: found == [1, 1, 1, 1, 2])
+    stop.set()
+    thread.join(10)
+    assert not thread.is_alive()
