@@ -39,7 +39,7 @@ def test_info_tells_hours_before_and_after_compaction(data: Path) -> None:
     assert [line.split()[0] for line in before[1:]] == ["2026-01-05T00", "2026-01-05T01", "2026-01-05T02"]
     assert all(line.endswith("2 files, as it came") for line in before[1:])
     assert "3 hours compacted: 600 spans in 6 files" in said("compact", str(data / "store"))
-    told = json.loads(said("info", str(data), "--json"))
+    told = json.loads(said("info", str(data), "--format", "json"))
     assert (told["spans"], told["files"]) == (600, 3)
     assert told["bytes_waiting"] > 0
     assert [hour["compacted"] for hour in told["hours"]] == [True] * 3
@@ -49,7 +49,7 @@ def test_info_tells_hours_before_and_after_compaction(data: Path) -> None:
 
 def test_retain_says_first_and_then_does(data: Path) -> None:
     asked = ("retain", str(data), "--age", "2h")
-    assert "1 hours, 200 spans" in said(*asked, "--dry-run")
+    assert "1 hour, 200 spans" in said(*asked, "--dry-run")
     assert len(hours(Store.open(data / "store"))) == 3
     assert "2026-01-05T00" in said(*asked)
     assert len(hours(Store.open(data / "store"))) == 2
@@ -62,6 +62,7 @@ def test_retain_says_first_and_then_does(data: Path) -> None:
         (("retain",), "--age, --size, or both"),
         (("retain", "--age", "1m"), "kept by the hour"),
         (("retain", "--size", "all"), "no size"),
+        (("info", "--format", "csv"), "text or json"),
     ],
 )
 def test_what_makes_no_sense_is_refused(data: Path, words: tuple[str, ...], why: str) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tracelens.cli.options import Format
 from tracelens.errors import UsageError
 
 if TYPE_CHECKING:
@@ -30,9 +31,11 @@ def store() -> None:
 @app.command(epilog="Example: tracelens store info tracelens-data")
 def info(
     directory: StoreArgument,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON, every hour.")] = False,
+    output: Annotated[Format, typer.Option("--format", help="text or json, which has every hour.")] = Format.TEXT,
 ) -> None:
     """How much is there: spans, bytes and files, by hour of arrival."""
+    if output not in (Format.TEXT, Format.JSON):
+        raise UsageError(f"--format {output.value}: a store is told as text or json.")
     from tracelens.store import hours
     from tracelens.store.compact import is_compact
     from tracelens.store.fold import unneeded
@@ -61,7 +64,7 @@ def info(
             for hour in every
         ],
     }
-    if as_json:
+    if output is Format.JSON:
         sys.stdout.write(json.dumps(told, indent=1) + "\n")
         return
     sys.stdout.write(
@@ -71,7 +74,7 @@ def info(
     if waiting:
         sys.stdout.write(f"{waiting:,} bytes more of files that are removed when nobody can be reading them\n")
     if len(every) > HOURS_SHOWN:
-        sys.stdout.write(f"the newest {HOURS_SHOWN} of {len(every)} hours; --json has all\n")
+        sys.stdout.write(f"the newest {HOURS_SHOWN} of {len(every)} hours; --format json has all\n")
     for hour in every[-HOURS_SHOWN:]:
         files = f"{len(hour.files):,} files" if len(hour.files) != 1 else "1 file"
         state = "compacted" if is_compact(hour.files) else "as it came"
@@ -94,7 +97,7 @@ def compact(
 
     found = work(_opened(directory), everything=everything, told=told)
     sys.stdout.write(
-        f"{found.hours} hours compacted: {found.spans:,} spans in {found.files_before:,} files of "
+        f"{_hours(found.hours)} compacted: {found.spans:,} spans in {found.files_before:,} files of "
         f"{found.bytes_read:,} bytes, now in {found.files_after:,} of {found.bytes_written:,}\n"
     )
 
@@ -124,7 +127,7 @@ def retain(
         sys.stdout.write(f"{hour.name}  {hour.spans:>12,} spans  {hour.size:>14,} bytes\n")
     spans, freed = sum(hour.spans for hour in gone), sum(hour.size for hour in gone)
     said = "would be let go" if dry_run else "let go; the disk has the room back within some minutes"
-    sys.stdout.write(f"{len(gone)} hours, {spans:,} spans, {freed:,} bytes {said}\n")
+    sys.stdout.write(f"{_hours(len(gone))}, {spans:,} spans, {freed:,} bytes {said}\n")
 
 
 def _opened(directory: str) -> Store:
@@ -133,6 +136,10 @@ def _opened(directory: str) -> Store:
 
     path = Path(directory)
     return Store.open(path if is_store(path) or not is_store(path / "store") else path / "store")
+
+
+def _hours(count: int) -> str:
+    return "1 hour" if count == 1 else f"{count:,} hours"
 
 
 def _a_span(size: int, spans: int) -> str:

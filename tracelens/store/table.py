@@ -23,6 +23,8 @@ from tracelens.store import columns as layout
 from tracelens.store import files
 from tracelens.store.files import PARTITION, DataFile
 
+DESCRIPTION = "TraceLens spans, format "
+FORMAT = 1  # of what this program writes; stores from before it was told say nothing
 CHECKPOINT_EVERY = 100  # commits: a reader then opens one Parquet file and at most so many JSON ones
 CONFIGURATION = {
     "delta.checkpointInterval": "1000000",  # ours, synced, instead of deltalake's own
@@ -44,6 +46,7 @@ class Store:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._table = self._fresh()
+        _check_format(self.path, self._table)
         self._listed: tuple[int, list[DataFile]] | None = None
         self._synced = -1  # the commit up to which we know that all are on disk
 
@@ -56,6 +59,9 @@ class Store:
         if not create and not is_store(path):
             raise StoreError(f"{path}: no store is here. `tracelens up` and `tracelens import` make one.")
         if create:
+            if is_store(path):
+                with suppress(DeltaError, OSError):  # a log that is torn is read when it is mended
+                    _check_format(Path(path), DeltaTable(str(path)))
             files.mend_log(Path(path))
         if create and not files.has_log(Path(path)):
             Path(path).mkdir(parents=True, exist_ok=True)
@@ -65,6 +71,7 @@ class Store:
                 mode="ignore",
                 partition_by=[PARTITION],
                 name="spans",
+                description=f"{DESCRIPTION}{FORMAT}",
                 configuration=CONFIGURATION,
             )
             files.sync_log(Path(path), -1)
@@ -278,6 +285,16 @@ class Store:
             )
             found = set(ids.filter(wanted).select(pl.col("file").unique()).collect()["file"])
         return self.scan_files([file for file in some if str(self.path / file.path) in found]).filter(wanted).collect()
+
+
+def _check_format(path: Path, table: DeltaTable) -> None:
+    """Raise StoreError for a store that a later program has written."""
+    said = (table.metadata().description or "").removeprefix(DESCRIPTION)
+    if said.isdigit() and int(said) > FORMAT:
+        raise StoreError(
+            f"{path}: a store of format {said}, and this TraceLens knows formats up to {FORMAT}. "
+            "Use the version that wrote it, or a later one. Nothing was changed."
+        )
 
 
 def _holds(table: DeltaTable, transactions: Mapping[str, int]) -> bool:
