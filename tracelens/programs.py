@@ -144,10 +144,14 @@ class Programs:
 
 @contextmanager
 def _signals() -> Iterator[None]:
-    """Turn SIGTERM and SIGINT into _Stopped."""
+    """Turn the first SIGTERM or SIGINT into _Stopped; stopping is not hastened by more of them, it is cut short."""
+    told = False
 
     def stop(_number: int, _frame: object) -> None:
-        raise _Stopped
+        nonlocal told
+        if not told:
+            told = True
+            raise _Stopped
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:

@@ -120,7 +120,9 @@ def said_at_start(data: Path, environment: dict[str, str]) -> str:
             said += line
             if line.strip() == "ready":
                 break
-        process.send_signal(signal.SIGTERM)
+        for impatient in (signal.SIGTERM, signal.SIGINT):
+            process.send_signal(impatient)
+        assert process.stdout.read() == ""
         assert process.wait(60) == 0, said
     return said
 
