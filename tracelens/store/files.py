@@ -17,7 +17,7 @@ import polars as pl
 from deltalake import DeltaTable
 from deltalake.transaction import AddAction
 
-ROW_GROUP, LARGE_GROUP = 100_000, 250_000  # rows: small enough to skip; large enough to compress, of what stays
+ROW_GROUP = 125_000  # rows: large enough to compress, small enough to skip
 FAST, SMALL, SMALLEST = 1, 3, 9  # levels of zstd: of what is folded soon, what is compacted soon, and what stays
 LOG = "_delta_log"
 PARQUET = b"PAR1"  # the last bytes of such a file
@@ -70,7 +70,7 @@ def write(
             folder / name,
             compression="zstd",
             compression_level=SMALLEST if by_trace else FAST if data_change else SMALL,
-            row_group_size=LARGE_GROUP if by_trace else ROW_GROUP,
+            row_group_size=ROW_GROUP,
             sync_on_close="all",
             maintain_order=True,
         )
