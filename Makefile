@@ -53,7 +53,7 @@ format: $(VENV)/.test  ## put the code in shape
 bench: $(VENV)/.test  ## the table of speeds: medians of several runs, each beside a baseline
 	$(BIN)/python -m tests.bench
 
-prove: $(VENV)/.test  ## the long proofs, about an hour and a half: kills, power cuts, bad disks, many examples
+prove: $(VENV)/.test  ## the long proofs, about two hours: kills, power cuts, bad disks, many examples
 	TRACELENS_PROVE=1 $(BIN)/python -m pytest -ra tests/e2e tests/invariants tests/wire \
 		tests/acceptance/test_mesh_lens.py
 	$(BIN)/python -m tests.prove

@@ -26,7 +26,7 @@ from typing import Any
 
 from tracelens.errors import UsageError
 
-TABLES = ("redact", "limits", "routes", "sampling")  # of the file; the first two are a collector's
+TABLES = ("redact", "limits", "routes", "sampling", "store")  # of the file; redact, limits and store are a collector's
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT")
 
 

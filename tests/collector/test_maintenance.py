@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from collector.maintenance import Maintenance
+from collector.settings import retention, rules
 from tests.builders import synthetic
 from tests.running import eventually
+from tracelens.errors import UsageError
 from tracelens.store import Retention, Store, hours
 
 HOUR = 3_600 * 10**9
@@ -26,6 +28,18 @@ def store(tmp_path: Path) -> Store:
             frame = synthetic(50, seed=2 * ago + number)
             made.append(frame, {f"{ago}": number}, arrived_unix_nano=time.time_ns() - ago * HOUR)
     return made
+
+
+def test_the_configuration_file_tells_how_long(tmp_path: Path) -> None:
+    """Beside what it says of other things."""
+    file = tmp_path / "tracelens.toml"
+    file.write_text('[store]\nretain_age = "14d"\nretain_size = "2GB"\n[redact]\nkeys = ["iban"]\n')
+    assert retention(file) == Retention(14 * 86_400, 2 * 10**9)
+    assert rules(file) != rules(None)
+    assert retention(None).everything
+    file.write_text('[store]\nretain_age = "14 days"\n')
+    with pytest.raises(UsageError, match="no duration"):
+        retention(file)
 
 
 def test_old_hours_go_and_the_oldest_left_is_compacted(store: Store) -> None:

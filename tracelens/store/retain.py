@@ -45,10 +45,13 @@ class Retention:
         if not is_text or set(found) - set(KEYS):
             raise UsageError(f'[store] has {" and ".join(KEYS)}, as retain_age = "14d" and retain_size = "200GB".')
         age, most = (found.get(key) for key in KEYS)
-        return cls(
-            None if age is None else nanoseconds(age) / 1e9,
-            None if most is None else size(most),
-        )
+        try:
+            return cls(
+                None if age is None else nanoseconds(age) / 1e9,
+                None if most is None else size(most),
+            )
+        except UsageError as error:
+            raise UsageError(f"[store] {error}") from None
 
     @property
     def everything(self) -> bool:
