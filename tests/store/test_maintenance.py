@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -78,6 +79,15 @@ def test_a_trace_is_read_from_the_files_that_may_hold_it(store: Store) -> None:
             (store.path / file.path).unlink()
     assert_frame_equal(ordered(store.trace(wanted)), ordered(expected))
     assert store.trace(bytes(16)).is_empty()
+
+
+def test_what_was_replaced_long_after_it_came_is_left_to_its_readers(store: Store) -> None:
+    for file in store.files():
+        os.utime(store.path / file.path, (0, 0))
+    compact(store)
+    retain(store, Retention(size_bytes=1))
+    assert sweep(store) == 0
+    assert len(list(store.path.glob("hour=*/*.parquet"))) == 18 + 6
 
 
 def test_what_comes_late_into_a_compacted_hour_is_compacted_with_it(store: Store) -> None:

@@ -7,7 +7,6 @@ Files are replaced in one commit, or not at all; see `Store.replace`.
 
 from __future__ import annotations
 
-import os
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -108,10 +107,7 @@ def _compact_hour(store: Store, hour: str, chosen: Sequence[DataFile], stop: Cal
             "Were they changed by hand?"
         )
     if not store.replace(chosen, added, APPLICATION):
-        _remove(store.path, added)
         return Compacted()
-    for file in chosen:
-        os.utime(store.path / file.path)  # when it was removed: the grace of `sweep` runs from here
     sizes = sum(file.size for file in chosen), sum(action.size for action in added)
     return Compacted(1, len(chosen), len(added), rows, *sizes)
 

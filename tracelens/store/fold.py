@@ -6,7 +6,6 @@ called: two of them at once doubled a table.
 
 from __future__ import annotations
 
-import os
 import time
 from collections import defaultdict
 from contextlib import suppress
@@ -50,8 +49,6 @@ def fold(store: Store, *, many: int = MANY) -> int:
         added = files.write(store.path, merged, hour, data_change=False)
         if not store.replace(chosen, [added], APPLICATION):
             continue
-        for file in chosen:
-            os.utime(store.path / file.path)  # when it was removed: the grace runs from here
         spared += len(chosen) - 1
     return spared
 

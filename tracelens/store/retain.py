@@ -7,7 +7,6 @@ removed from disk by `sweep` when nobody can be reading them any more.
 from __future__ import annotations
 
 import calendar
-import os
 import time
 from collections import defaultdict
 from collections.abc import Mapping
@@ -113,10 +112,5 @@ def beyond(store: Store, keep: Retention, *, now_seconds: float | None = None) -
 
 def retain(store: Store, keep: Retention, *, now_seconds: float | None = None) -> list[Hour]:
     """Let go of hours, as `beyond` tells them; return which. One just being replaced waits for the next time."""
-    gone = []
-    for hour in beyond(store, keep, now_seconds=now_seconds):
-        if store.replace(hour.files, [], APPLICATION):
-            for file in hour.files:
-                os.utime(store.path / file.path)  # when it was let go: the grace of `sweep` runs from here
-            gone.append(hour)
-    return gone
+    old = beyond(store, keep, now_seconds=now_seconds)
+    return [hour for hour in old if store.replace(hour.files, [], APPLICATION)]

@@ -35,6 +35,10 @@ RETRIES = 20  # of a commit that lost a race: appends that widen nothing never c
 RACES = 20  # lost to others that widen the table, each anew from their version
 
 
+class _Swept(Exception):
+    """A file took so long to write that it was removed as one that no version needs."""
+
+
 def is_store(path: str | Path) -> bool:
     """Whether a folder is a store."""
     return (Path(path) / "_delta_log").is_dir()
@@ -155,7 +159,7 @@ class Store:
                 fitted = layout.fit(frame, self._names(table))
                 actions = [files.write(self.path, fitted, hour)] if len(fitted) else []
                 self._commit(table, actions, transactions, before)
-            except (CommitFailedError, FileNotFoundError):  # another process widened the table, or appended the same
+            except (CommitFailedError, _Swept):  # another process widened the table, or appended the same
                 continue  # the file is left to `sweep`, which knows what is needed
             return True
         raise StoreError(f"{self.path}: {RACES} commits in a row lost against others. Does somebody import in a loop?")
@@ -183,7 +187,7 @@ class Store:
         # refuses a transaction of the same application that was committed after it.
         if {file.path for file in old} <= {file.path for file in files.active(table)}:
             number = (table.transaction_version(application) or 0) + 1
-            with suppress(CommitFailedError, FileNotFoundError):
+            with suppress(CommitFailedError, _Swept):
                 self._commit(table, [*added, *removed], {application: number}, table.version())
                 return True
         return False  # what was added is left to `sweep`
@@ -197,12 +201,10 @@ class Store:
     ) -> None:
         """Commit, put the commit on disk, and write a checkpoint now and then.
 
-        Raises FileNotFoundError when a file that is added is not there: it took so long that `sweep` has removed it.
+        Raises _Swept, and commits nothing, when a file that is added is not there.
         """
         with files.alone(self.path):
-            for action in actions:
-                if isinstance(action, AddAction):
-                    os.utime(self.path / action.path)
+            self._touch(actions)
             table.create_write_transaction(
                 list(actions),
                 mode="append",
@@ -224,6 +226,15 @@ class Store:
                 files.sync(made)
             files.sync(self.path / "_delta_log")
             current.cleanup_metadata()
+
+    def _touch(self, actions: Sequence[AddAction | RemoveAction]) -> None:
+        """Have `sweep` leave files alone for its grace from now on: what is added, and what readers may still read."""
+        for action in actions:
+            try:
+                os.utime(self.path / action.path)
+            except FileNotFoundError:
+                if isinstance(action, AddAction):
+                    raise _Swept(action.path) from None
 
     def _sync(self, seen: int) -> None:
         """Have all commits up to one on disk: who made them may have died before."""
