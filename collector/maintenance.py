@@ -15,7 +15,7 @@ from pathlib import Path
 from polars.exceptions import PolarsError
 
 from tracelens.errors import StoreError
-from tracelens.store import Retention, Store, compact, retain
+from tracelens.store import Compacted, Retention, Store, compact, retain
 
 LOG = logging.getLogger(__name__)
 EVERY_SECONDS = 60.0
@@ -53,7 +53,7 @@ class Maintenance:
         if not self._keep.everything and self._clock_is_sound():
             for hour in retain(store, self._keep):
                 LOG.info("let go of %s: %d spans, %d bytes", hour.name, hour.spans, hour.size)
-        compact(store, hours=1, stop=stop.is_set, told=lambda hour, done: LOG.info("compacted %s: %s", hour, done))
+        compact(store, hours=1, stop=stop.is_set, told=_tell)
 
     def _clock_is_sound(self) -> bool:
         """Whether the clock has gone on as time does: one that was set ahead would make everything old."""
@@ -63,3 +63,8 @@ class Maintenance:
             LOG.warning("the clock was set by %.0f s: nothing is let go by this collector until it starts anew", jump)
         self._jumped = not sound
         return sound
+
+
+def _tell(hour: str, done: Compacted) -> None:
+    if done.spans:
+        LOG.info("compacted %s: %d spans, %d files into %d", hour, done.spans, done.files_before, done.files_after)

@@ -93,6 +93,9 @@ def compact(
     from tracelens.store import compact as work
 
     def told(hour: str, done: Compacted) -> None:
+        if not done.spans:
+            sys.stderr.write(f"{hour}: somebody else is just replacing its files\n")
+            return
         sys.stderr.write(f"{hour}: {done.spans:,} spans, {done.files_before:,} files into {done.files_after:,}\n")
 
     found = work(_opened(directory), everything=everything, told=told)
