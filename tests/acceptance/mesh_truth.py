@@ -254,7 +254,6 @@ def is_near(ours: int, truth: float, share: float = 0.01, least: int = 200_000) 
     return abs(ours - truth) <= max(share * truth, least)
 
 
-TURN = (0.05, 400_000)  # of a call's time, or nanoseconds: what an app waits for a processor on a busy machine
 # Ends that cut calls short, and retries, of which an app sees each attempt: their times are not one call's.
 CUT_SHORT = ("/slow", "/slowish", "/abort", "/flaky", GRPC_METHOD)
 
@@ -282,11 +281,10 @@ def call_times(run: Run) -> list[str]:
             continue
         if len(ours) < 30:
             continue
-        # An app that waits for a processor adds its turn to its own clock alone: it may say more, by a little, but
-        # at the median not less.
-        for percent, less in ((50, (0.01, 200_000)), (90, (0.03, 400_000))):
+        # Beyond the median, an app that waits for a processor adds its turn to its own clock alone.
+        for percent, bounds in ((50, (0.01, 200_000)), (90, (0.03, 400_000))):
             a, b = percentile(ours, percent), percentile(durations, percent)
-            if not is_near(a, b, *(less if a > b else TURN)):
+            if not is_near(a, b, *bounds):
                 wrong.append(f"{caller} to {callee} p{percent}: {a} ns, the app measured {b}")
     steady = whole.filter(~pl.col("route").is_in([f"GET {route}" for route in CUT_SHORT]))
     for workload, durations in own.items():

@@ -166,11 +166,11 @@ def test_a_file_that_was_swept_before_its_commit_is_not_committed(store: Store) 
 
 
 KILLED = """
-import os, signal, sys, time, threading
+import os, signal, sys, threading
 from tracelens.store import Store, compact, retain, Retention
 module = sys.modules["tracelens.store.compact"]
 module.TARGET_ROWS = 100
-threading.Thread(target=lambda: (time.sleep(float(sys.argv[2])), os.kill(os.getpid(), signal.SIGKILL))).start()
+threading.Timer(float(sys.argv[2]), os.kill, (os.getpid(), signal.SIGKILL)).start()
 print("begin", flush=True)
 compact(Store.open(sys.argv[1]))
 """

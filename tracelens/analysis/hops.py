@@ -43,6 +43,7 @@ from tracelens import semconv
 from tracelens._fold import APP_CLIENT, ATTEMPT, GATEWAY, OUTBOUND, PROXY
 from tracelens._link import I8, I64, Bool
 from tracelens.analysis import _hops
+from tracelens.analysis._attributes import new_request_id, refused, resent, to_database
 from tracelens.analysis._callees import peers
 from tracelens.analysis.coverage import COVERAGE, MISSING, coverage
 from tracelens.analysis.kinds import RAW, SENDS, Judgement, judge, judged, kinds
@@ -50,9 +51,8 @@ from tracelens.analysis.routes import counts, estimate, mean, ranked
 from tracelens.calls import CALLS, Calls
 from tracelens.calls import calls as fold
 from tracelens.forest import Forest, over_traces
-from tracelens.names import has_flag, is_wanted
 from tracelens.repair import TRACE_MARK
-from tracelens.spans import PRODUCER, attribute, whole
+from tracelens.spans import PRODUCER, whole
 
 Level = Literal["L0", "L1", "L2", "L3"]
 LEVELS: tuple[Level, ...] = ("L0", "L1", "L2", "L3")
@@ -281,11 +281,11 @@ def _table(
     caller_row = np.where(caller_call >= 0, caller_call, above)
     judge = np.where(sender >= 0, sender, np.where(entry >= 0, entry, top))
     outcome = calls.outcome[judge]
-    refused = _refused(forest, sender, reached) | _to_database(forest, side, reached)
+    to_nobody = refused(forest, sender, reached) | to_database(forest, side, reached)
     of_callee = np.maximum(entry, 0)
     in_table = np.searchsorted(calls.table["span"].to_numpy(), of_callee)
     by_gateway = (entry >= 0) & (calls.role[of_callee] == PROXY) & (calls.direction[of_callee] == GATEWAY)
-    layers[~reached & ~refused, _hops.NETWORK] = _hops.UNKNOWN_NANO
+    layers[~reached & ~to_nobody, _hops.NETWORK] = _hops.UNKNOWN_NANO
     sent = side >= 0
     return pl.DataFrame(
         {
@@ -309,11 +309,11 @@ def _table(
             "sender": _nullable(sender),
             "by_gateway": by_gateway,
             "covered": reached,
-            "expected": reached | ~refused,
+            "expected": reached | ~to_nobody,
             "level": pl.Series(LEVELS, dtype=pl.String).gather(pl.Series(level, dtype=pl.UInt32)),
             "tries": tries,
-            "resent": _resent(spans, side),
-            "new_request_id": _new_request_id(spans, sender, caller_call),
+            "resent": resent(spans, side),
+            "new_request_id": new_request_id(spans, sender, caller_call),
             **{name: _nullable(layers[:, k]) for k, name in enumerate(LAYER_COLUMNS)},
             "peer": peers(forest, np.maximum(side, 0)),
             "asked": calls.operation.gather(np.maximum(side, 0)),
@@ -341,14 +341,6 @@ def _with_attempts(found: pl.DataFrame, forest: Forest, attempt_of: I64) -> pl.D
     return several.with_columns(pl.when(pl.col("tries") > 1).then("attempts")).collect()
 
 
-def _resent(spans: pl.DataFrame, side: I64) -> pl.Series:
-    """Return whether the caller's span of each request says that it was sent before."""
-    again = spans.select("kind", again=whole(spans.columns, semconv.RESEND_COUNT) > 0)["again"]
-    if again.null_count() == len(again):
-        return pl.repeat(value=False, n=len(side), dtype=pl.Boolean, eager=True)
-    return again.gather(np.maximum(side, 0)).fill_null(value=False) & pl.Series(side >= 0)
-
-
 def _echoes(calls: Calls, side: I64, entry: I64) -> Bool:
     """Return which requests an app takes that were told already, in another trace: by its sidecar; see `calls.py`.
 
@@ -357,40 +349,6 @@ def _echoes(calls: Calls, side: I64, entry: I64) -> Bool:
     echo: Bool = np.zeros(len(calls.call), np.bool_)
     echo[calls.table.filter("echo")["span"].to_numpy()] = True
     found: Bool = (entry >= 0) & echo[np.maximum(entry, 0)] & (side < 0)
-    return found
-
-
-def _new_request_id(spans: pl.DataFrame, sender: I64, caller_call: I64) -> pl.Series:
-    """Return whether each request has another x-request-id than the call that made it; null where one is unknown."""
-    ids = spans.select("kind", id=attribute(spans.columns, semconv.ENVOY_REQUEST_ID))["id"]
-    both = (sender >= 0) & (caller_call >= 0)
-    if ids.null_count() == len(ids) or not both.any():
-        return pl.repeat(None, len(sender), dtype=pl.Boolean, eager=True)
-    sent, taken = (ids.gather(np.maximum(rows, 0)) for rows in (sender, caller_call))
-    # Envoy writes its decision into the 15th character.
-    one, other = (part.str.slice(0, 14) + part.str.slice(15) for part in (sent, taken))
-    return (one != other).set(pl.Series(~both), None)
-
-
-def _refused(forest: Forest, sender: I64, reached: Bool) -> Bool:
-    """Return which requests without a callee the sending proxy says to have reached nobody."""
-    refused = np.zeros(len(sender), np.bool_)
-    asked = np.flatnonzero(~reached & (sender >= 0))
-    if len(asked):
-        flags = [name for name in forest.spans.columns if is_wanted(name, semconv.ENVOY_RESPONSE_FLAGS)]
-        told = forest.spans.select("kind", *flags)[sender[asked]]
-        refused[asked] = _flags(told.with_columns(refused=has_flag(flags, semconv.NO_CALLEE))["refused"])
-    return refused
-
-
-def _to_database(forest: Forest, side: I64, reached: Bool) -> Bool:
-    """Return which requests without a callee are a client's to a database, which writes no spans."""
-    found = np.zeros(len(side), np.bool_)
-    keys = [name for name in forest.spans.columns if is_wanted(name, semconv.DB_SYSTEM)]
-    asked = np.flatnonzero(~reached & (side >= 0))
-    if keys and len(asked):
-        told = forest.spans.select("kind", *keys)[side[asked]]
-        found[asked] = _flags(told.select(pl.any_horizontal(pl.col(keys).is_not_null())).to_series())
     return found
 
 
