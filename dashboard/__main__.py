@@ -116,10 +116,14 @@ def serve(source: str, listening: socket.socket) -> None:
 
 
 def end_quietly() -> None:
-    """Let SIGTERM and SIGINT end the process with 0: uvicorn drains, then passes the signal on to who had it before."""
+    """Let SIGTERM and SIGINT end the process with 0: uvicorn drains, then passes the signal on to who had it before.
+
+    Not by way of the interpreter's own end: a thread that is then in compiled code, such as the one that loads the
+    kernels, would abort the process.
+    """
 
     def leave(_number: int, _frame: object) -> None:
-        sys.exit(0)
+        os._exit(0)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, leave)

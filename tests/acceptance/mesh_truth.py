@@ -259,7 +259,11 @@ CUT_SHORT = ("/slow", "/slowish", "/abort", "/flaky", GRPC_METHOD)
 
 
 def call_times(run: Run) -> list[str]:
-    """Calls as their apps' client spans tell them, and the apps' own time, beside what the apps measured.
+    """Calls and the apps' own time beside what the apps and their sidecars measured.
+
+    A call as the app's client span tells it is shorter than what the app's own clock says: that one runs while the
+    span is made and sent off, too. It is longer than what the sidecar logged. So it lies between the two, at every
+    percentile; call by call `client_spans` compares it exactly.
 
     An app's own clock stops when its answer is written, its span ends before: so what it measured lies between
     the app's layer, and that with the proxy before it.
@@ -268,24 +272,29 @@ def call_times(run: Run) -> list[str]:
     measured: dict[tuple[str, str], list[int]] = {}
     own: dict[str, list[int]] = {}
     for record in app_records(run):
-        for call in record["calls"]:
-            if call["path"] != f"/{GRPC_METHOD}" and call["status"] and record["svc"] != "pricing":
-                measured.setdefault((record["svc"], call["to"]), []).append(call["dur_ns"])
+        for call in _calls_made(record):
+            measured.setdefault((record["svc"], call["to"]), []).append(call["dur_ns"])
         if record["route"] not in CUT_SHORT and record["svc"] != "pricing":
             own.setdefault(record["svc"], []).append(_own_time(record))
+    logged: dict[tuple[str, str], list[int]] = {}
+    for line in run.lines:
+        if line["direction"] == "outbound" and line["path"] != f"/{GRPC_METHOD}":
+            logged.setdefault((line["workload"], _callee(line["cluster"])), []).append(1_000 * line["total_us"])
     whole = run.requests.filter(~pl.col("censored") & (pl.col("route") != GRPC_METHOD))
     for (caller, callee), durations in measured.items():
         ours = whole.filter((pl.col("caller") == caller) & (pl.col("service") == callee))["duration_nano"].to_list()
-        if len(ours) != len(durations):
-            wrong.append(f"{caller} to {callee}: {len(ours)} calls, the app made {len(durations)}")
+        by_proxy = logged.get((caller, callee), [])
+        if not len(ours) == len(by_proxy) == len(durations):
+            told = f"{len(ours)} calls, the app made {len(durations)}, its proxy logged {len(by_proxy)}"
+            wrong.append(f"{caller} to {callee}: {told}")
             continue
         if len(ours) < 30:
             continue
-        # Beyond the median, an app that waits for a processor adds its turn to its own clock alone.
-        for percent, bounds in ((50, (0.01, 200_000)), (90, (0.03, 400_000))):
-            a, b = percentile(ours, percent), percentile(durations, percent)
-            if not is_near(a, b, *bounds):
-                wrong.append(f"{caller} to {callee} p{percent}: {a} ns, the app measured {b}")
+        for percent, (share, least) in ((50, (0.01, 200_000)), (90, (0.03, 400_000))):
+            found, inside, outside = (percentile(values, percent) for values in (ours, by_proxy, durations))
+            if not inside - max(share * inside, least) <= found <= outside:
+                told = f"{found} ns, the app measured {outside}, its proxy {inside}"
+                wrong.append(f"{caller} to {callee} p{percent}: {told}")
     steady = whole.filter(~pl.col("route").is_in([f"GET {route}" for route in CUT_SHORT]))
     for workload, durations in own.items():
         ours = steady.filter((pl.col("service") == workload) & pl.col("app_nano").is_not_null())
@@ -295,6 +304,53 @@ def call_times(run: Run) -> list[str]:
         if not app - slack <= truth <= outside + slack:
             wrong.append(f"app time of {workload} p50: {app} ns, with its proxy {outside}, the app measured {truth}")
     return wrong
+
+
+def client_spans(run: Run) -> list[str]:
+    """Every call an app made: as long as its client span, to the nanosecond, and that within what the app's clock says.
+
+    An app is one thread, so that its calls and their spans begin in the same order.
+    """
+    wrong = []
+    measured: dict[tuple[str, str], list[tuple[int, int]]] = {}
+    for record in app_records(run):
+        for call in _calls_made(record):
+            key = record["instance"], call["to"]
+            measured.setdefault(key, []).append((call["start_ns"], call["start_ns"] + call["dur_ns"]))
+    sent = run.spans.filter(pl.col("attr:url.full").is_not_null() & (pl.col("service_name") != "pricing")).select(
+        "span_id",
+        instance="res:service.instance.id",
+        callee=pl.col("attr:server.address").str.extract(r"^([a-z]+)"),
+        begin=pl.col("start_time_unix_nano").cast(pl.Int64),
+        end=pl.col("end_time_unix_nano").cast(pl.Int64),
+    )
+    ids = run.forest.spans["span_id"].gather(run.requests["top"])
+    ours = run.requests.select("duration_nano", span_id=ids)
+    spans = sent.join(ours.join(sent, on="span_id", how="semi"), on="span_id", how="left", validate="1:1")
+    for (instance, callee), begun in measured.items():
+        of_app = spans.filter((pl.col("instance") == instance) & (pl.col("callee") == callee)).sort("begin")
+        if len(of_app) != len(begun):
+            wrong.append(f"{instance} to {callee}: {len(of_app)} client spans, the app made {len(begun)} calls")
+            continue
+        for (begin, end), span in zip(sorted(begun), of_app.iter_rows(named=True), strict=True):
+            if span["duration_nano"] != span["end"] - span["begin"]:
+                told = f"{span['duration_nano']} ns, its span {span['end'] - span['begin']}"
+                wrong.append(f"a call of {instance} to {callee}: {told}")
+            if not begin <= span["begin"] <= span["end"] <= end + TWO_CLOCKS:
+                told = f"{span['begin'] - begin} ns after the app's clock, ends {end - span['end']} before"
+                wrong.append(f"a call of {instance} to {callee} begins {told}")
+    return wrong
+
+
+# An app takes its begin from the wall's clock and its duration from the steady one: in a call they go apart by so much.
+TWO_CLOCKS = 50_000
+
+
+def _calls_made(record: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the HTTP calls of one request that an app served, of apps that say what they serve them for."""
+    for call in record["calls"]:
+        if call["path"] != f"/{GRPC_METHOD}" and call["status"] and record["svc"] != "pricing":
+            yield call
 
 
 def _own_time(record: dict[str, Any]) -> int:

@@ -111,6 +111,8 @@ def run_mesh(collector: Up, way: Way, workdir: Path) -> Run:
 def exact(way: Way) -> list[Callable[[Run], list[str]]]:
     """Return what holds to the last span."""
     checks = [mesh_truth.labels, mesh_truth.counts, mesh_truth.sums, mesh_truth.coverage]
+    if APPS in way.options and "--sampling" not in way.options:
+        checks.append(mesh_truth.client_spans)
     if "--no-request-id" in way.options:  # its traces end at the first app: calls further on are not seen
         checks.remove(mesh_truth.counts)
     return checks
