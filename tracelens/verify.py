@@ -14,6 +14,7 @@ import polars as pl
 
 from tracelens import wal
 from tracelens.errors import InputError, StoreError
+from tracelens.settle import Rollups, differences, waiting
 from tracelens.store import Store, is_store
 from tracelens.store.files import DataFile
 
@@ -44,7 +45,9 @@ def verify(source: str) -> Iterator[Check]:
         yield from _segments(log)
         yield from _set_aside(path / SET_ASIDE)
     if is_store(store):
-        yield from _files(Store.open(store))
+        opened = Store.open(store)
+        yield from _files(opened)
+        yield from _rollups(Rollups(opened))
 
 
 def _segments(log: Path) -> Iterator[Check]:
@@ -88,6 +91,16 @@ def _files(store: Store) -> Iterator[Check]:
     yield Check(
         "store", f"version {store.version()}, {len(files):,} files, {store.span_count():,} spans, {size:,} bytes"
     )
+
+
+def _rollups(rollups: Rollups) -> Iterator[Check]:
+    """Make all rollups anew of the spans, and compare."""
+    hours = 0
+    for hour, found, wrong in differences(rollups):
+        hours += 1
+        if wrong or "traces" not in found:
+            yield Check(f"rollups of {hour}", found, wrong=wrong)
+    yield Check("rollups", f"{hours:,} hours of arrival are settled, {len(waiting(rollups)):,} are waiting")
 
 
 def _wrong(table: Path, file: DataFile) -> str:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
 
 from tracelens.analysis.bands import Band
 from tracelens.analysis.explain import TYPICAL
+from tracelens.analysis.rollups import HOUR_NANO, MINUTE_NANO
 from tracelens.analysis.whatif import Change
 from tracelens.lens import compare as _compare
 from tracelens.lens import edges as _edges
@@ -29,6 +30,7 @@ from tracelens.lens import traces as _traces
 from tracelens.lens import whatif as _whatif
 from tracelens.lens.analysed import SETTLE_NANO, Analysed, Memory, Still
 from tracelens.lens.compare import Comparison
+from tracelens.lens.long import NO_KEYS, ROUTE_KEYS, Long, long_window
 from tracelens.lens.parts import Parts
 from tracelens.lens.paths import ALL, Walk
 from tracelens.lens.question import Answer, Box, Explanation, Heatmap, Method, Question, SourceInfo, TraceAnswer
@@ -122,8 +124,15 @@ class Lens:
         """Return (earliest start, latest end) of the source's spans; None when it has none."""
         return self.source.range()
 
+    def _long(
+        self, question: Question, keys: Collection[str] = ROUTE_KEYS, width_nano: int = MINUTE_NANO
+    ) -> Long | None:
+        return long_window(self.source, question, self._memory, self.taught, keys, width_nano)
+
     def routes(self, question: Question) -> Answer:
         """Which routes are there, how fast, how often wrong."""
+        if (rolled := self._long(question)) is not None:
+            return rolled.routes()
         with self._parts(question) as parts:
             return _routes.routes(self._get(question), question) if parts is None else _large.routes(parts)
 
@@ -133,10 +142,14 @@ class Lens:
 
     def summary(self, question: Question) -> Answer:
         """How all first calls of traces fare together."""
+        if (rolled := self._long(question)) is not None:
+            return rolled.summary()
         return _routes.summary(self._get(question), question)
 
     def series(self, question: Question, route: Route | None, points: int) -> Answer:
         """How that went over time."""
+        if (rolled := self._long(question)) is not None:
+            return rolled.series(route, points)
         return _routes.series(self._get(question), question, route, points)
 
     def heatmap(self, question: Question, route: Route, columns: int, rows: int) -> Heatmap:
@@ -166,6 +179,8 @@ class Lens:
     ) -> Answer:
         """Where the latency of a route's calls goes, or without a route that of whole traces."""
         walk = walk or Walk()
+        if walk == Walk() and skew and (rolled := self._long(question, NO_KEYS, HOUR_NANO)) is not None:
+            return rolled.profile(route, bands)
         with self._parts(question, skew=skew) as parts:
             if parts is not None:
                 return _large.profile(parts, route, bands, walk)
@@ -244,6 +259,8 @@ class Lens:
 
     def edges(self, question: Question, *, gateways: bool = True) -> Answer:
         """Who calls whom. gateways: show gateways and waypoints, or join what is on their two sides."""
+        if (rolled := self._long(question, NO_KEYS)) is not None:
+            return rolled.edges(gateways=gateways)
         with self._parts(question) as parts:
             if parts is not None:
                 return _requests.edges(parts, gateways=gateways)
@@ -258,6 +275,8 @@ class Lens:
 
     def coverage(self, question: Question) -> float | None:
         """The share of calls that have their callee's span, of those that should; None when none should."""
+        if (rolled := self._long(question, NO_KEYS)) is not None:
+            return rolled.coverage()
         with self._parts(question) as parts:
             return _hops.coverage_of(self._get(question), question) if parts is None else _requests.coverage_of(parts)
 

@@ -16,10 +16,11 @@ from typing import Protocol
 
 import polars as pl
 
-from tracelens import dumps, semconv
+from tracelens import dumps
 from tracelens.columns import compact
-from tracelens.names import is_wanted, wanted_columns
-from tracelens.spans import SPANS, concat, is_attribute
+from tracelens.needed import is_needed, with_left_out
+from tracelens.settle import Rollups
+from tracelens.spans import concat
 from tracelens.store import Store, is_store
 from tracelens.weighing import SPAN_BYTES, weight
 from tracelens.wire.otlp import Keep
@@ -28,8 +29,6 @@ from tracelens.wire.otlp import Keep
 # to a minute outside the window complete the traces at its edges.
 MARGIN_NANO = 60_000_000_000
 KEPT_BYTES = 64 << 20  # of a dump's files; of larger ones only what answers look at is kept
-# Columns that no answer about a window looks at; of events those of proxies, which tell their phases, are read.
-HEAVY = ("links", "overflow", "status_message", "scope_version")
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,22 +185,30 @@ class StoreSource:
         return self._store.time_range()
 
     def load(self, start_nano: int | None, end_nano: int | None, keys: Collection[str]) -> Loaded:
-        columns = [name for name in self._store.columns() if _is_needed(name, keys)]
+        columns = [name for name in self._store.columns() if is_needed(name, keys)]
         return Loaded(_complete(self._scan(start_nano, end_nano, columns)))
 
-    def weight(self, start_nano: int | None, end_nano: int | None) -> int:
-        rows = (
+    @cached_property
+    def rollups(self) -> Rollups:
+        """What is known of settled traces without looking at their spans."""
+        return Rollups(self._store)
+
+    def rows(self, start_nano: int | None, end_nano: int | None) -> int:
+        """Return how many spans are in files that may hold any of a window."""
+        start, end = _margins(start_nano, end_nano)
+        return sum(
             file.rows
             for file in self._store.files()
-            if (start_nano is None or file.last_start_nano >= start_nano - MARGIN_NANO)
-            and (end_nano is None or file.first_start_nano < end_nano + MARGIN_NANO)
+            if (start is None or file.last_start_nano >= start) and (end is None or file.first_start_nano < end)
         )
-        return sum(rows) * SPAN_BYTES
+
+    def weight(self, start_nano: int | None, end_nano: int | None) -> int:
+        return self.rows(start_nano, end_nano) * SPAN_BYTES
 
     def parts(self, start_nano: int | None, end_nano: int | None, keys: Collection[str]) -> Iterator[Loaded]:
-        columns = [name for name in self._store.columns() if _is_needed(name, keys)]
+        columns = [name for name in self._store.columns() if is_needed(name, keys)]
         for scanned in self._store.scans(*_margins(start_nano, end_nano), columns):
-            yield Loaded(_with_left_out(scanned).collect())
+            yield Loaded(with_left_out(scanned).collect())
 
     def whole(self, trace_ids: pl.Series, start_nano: int | None, end_nano: int | None) -> pl.DataFrame:
         wanted = pl.col("trace_id").is_in(trace_ids.implode())
@@ -222,13 +229,6 @@ def _margins(start_nano: int | None, end_nano: int | None) -> tuple[int | None, 
     )
 
 
-def _is_needed(name: str, keys: Collection[str]) -> bool:
-    """Whether answers look at a column: the fixed ones but the heavy, the attributes that name, and `keys`."""
-    if not is_attribute(name):
-        return name in SPANS and name not in HEAVY
-    return is_wanted(name, wanted_columns() | set(keys))
-
-
 def _joined(batches: Iterable[Loaded]) -> Loaded:
     read = list(batches)
     losses = chain.from_iterable(batch.losses for batch in read)
@@ -237,25 +237,18 @@ def _joined(batches: Iterable[Loaded]) -> Loaded:
 
 def _needed(read: Loaded, start_nano: int | None, end_nano: int | None, keys: Collection[str]) -> Loaded:
     """Return what answers look at, of the spans near a window."""
-    kept = [name for name in read.spans.columns if _is_needed(name, keys)]
+    kept = [name for name in read.spans.columns if is_needed(name, keys)]
     found = read.spans.lazy().filter(_in_margin(start_nano, end_nano)).select(kept)
     return Loaded(_complete(found), read.rejected, read.losses)
 
 
 def _keeping(keys: Collection[str]) -> Keep:
-    """Return `_is_needed` of a column's name, asked once for each name."""
-    return cache(lambda name: _is_needed(name, keys))
+    """Return `is_needed` of a column's name, asked once for each name."""
+    return cache(lambda name: is_needed(name, keys))
 
 
 def _complete(spans: pl.LazyFrame) -> pl.DataFrame:
-    return _with_left_out(spans).collect()
-
-
-def _with_left_out(spans: pl.LazyFrame) -> pl.LazyFrame:
-    """Return spans in the whole schema; a heavy column that was not read is null, and so are events of apps."""
-    left_out = {name: pl.lit(None, SPANS[name]) for name in HEAVY}
-    of_proxies = pl.when(pl.col("scope_name") == semconv.ENVOY_SCOPE).then("events")
-    return spans.with_columns(events=of_proxies, **left_out)
+    return with_left_out(spans).collect()
 
 
 def _in_margin(start_nano: int | None, end_nano: int | None) -> pl.Expr:

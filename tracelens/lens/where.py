@@ -131,11 +131,12 @@ def select(table: pl.DataFrame, calls: Calls, spans: pl.DataFrame, conditions: C
         if condition.attribute_key or condition.key == "name":
             table = table.filter(_has_span(calls, spans, table, condition))
         else:
-            table = table.filter(_of_call(condition))
+            table = table.filter(of_call(condition))
     return table
 
 
-def _of_call(condition: Condition) -> pl.Expr:
+def of_call(condition: Condition) -> pl.Expr:
+    """Whether a row of CALLS, or of what was counted of them, matches."""
     if condition.key == "status":
         matched = STATUSES[condition.value]
         return matched.not_() if condition.operator == "!=" else matched
