@@ -8,6 +8,7 @@ that an hour is in it once, whoever makes it and however often it is tried.
 from __future__ import annotations
 
 import json
+import os
 import time
 import uuid
 from collections.abc import Sequence
@@ -119,7 +120,7 @@ class Rollup:
         added = [self._write(rows.select(self.schema.names()).cast(self.schema), arrived)] if len(rows) else []
         try:
             self._commit(table, added, number)
-        except CommitFailedError:  # somebody else settles the same hour
+        except (CommitFailedError, FileNotFoundError):  # somebody else settles the same hour, or it took too long
             for action in added:
                 (self.path / action.path).unlink(missing_ok=True)
             return False
@@ -195,6 +196,9 @@ class Rollup:
     def _commit(self, table: DeltaTable, actions: Sequence[AddAction | RemoveAction], number: int | None) -> None:
         transactions = [] if number is None else [Transaction(APPLICATION, number)]
         with files.alone(self.path):
+            for action in actions:
+                if isinstance(action, AddAction):
+                    os.utime(self.path / action.path)  # which `sweep` leaves alone from now on
             table.create_write_transaction(
                 list(actions),
                 mode="append",
