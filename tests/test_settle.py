@@ -189,7 +189,7 @@ def test_a_trace_that_goes_on_in_the_next_hour_belongs_to_that_one(store: Store)
     coming.come(whole.filter(~first), FIRST + HOUR_NANO + SECOND)
     done = settled(store)
     assert [(one.traces, one.late, one.carried) for one in done] == [(10, 0, 20), (20, 0, 0)]
-    assert dict(Rollups(store).traces.scan().collect().select("spans").to_series().value_counts().iter_rows()) == {
+    assert dict(Rollups(store).traces.scan().collect().select("arrived").to_series().value_counts().iter_rows()) == {
         10: 30
     }
     assert wrong(store) == []
@@ -325,3 +325,32 @@ def test_profiles_are_those_of_the_spans_to_the_nanosecond(store: Store, still: 
         order = ("node",)
         assert found.rows.sort(order).equals(truth.rows.sort(order))
         assert halves.rows["exclusive_nano"].sum() == truth.rows["exclusive_nano"].sum()
+
+
+@pytest.mark.usefixtures("_long")
+@pytest.mark.parametrize("still", [0, 3])
+def test_a_route_looked_at_closely_is_that_of_the_spans(store: Store, still: int) -> None:
+    day(store)
+    settle(store, now=(FIRST + (6 - still) * HOUR_NANO + 10 * MINUTE) / 1e9)
+    lens = Lens.open(str(store.path))
+    question = Question(start_nano=FIRST, end_nano=FIRST + 6 * HOUR_NANO)
+    row = lens.routes(question).rows.sort("n")[-1]
+    route = row["service"].item(), row["route"].item()
+    found = lens.heatmap(question, route, 36, 20), lens.slow_tail(question, route), lens.traces(question, 15)
+    slowest = lens.exemplars(question, route, found[1], 5)
+    newest = lens.traces(question)
+    long.EXACT_SPANS = 10**9
+    plain = Lens.open(str(store.path))
+    truth = plain.heatmap(question, route, 36, 20), plain.slow_tail(question, route), plain.traces(question, 15)
+    long.EXACT_SPANS = 0
+    assert (found[0].calls, found[0].counts.sum(axis=0).tolist()) == (
+        truth[0].calls,
+        truth[0].counts.sum(axis=0).tolist(),
+    )
+    assert found[1].high_nano == truth[1].high_nano
+    assert abs(found[1].low_nano - truth[1].low_nano) <= 0.01 * truth[1].low_nano + 1
+    assert found[2].rows.equals(truth[2].rows)
+    assert newest.rows["start_unix_nano"].is_sorted(descending=True)
+    # Of each minute and bucket the slowest is shown: the first of all is the slowest of all.
+    exact = plain.exemplars(question, route, truth[1], 5).rows
+    assert slowest.rows[0].select("trace_id", "duration_nano").equals(exact[0].select("trace_id", "duration_nano"))

@@ -38,7 +38,7 @@ ROUTE_CELLS = pl.Schema(
         "sum_nano": pl.Int64(),
         "weighted_nano": pl.Float64(),  # sum of duration times weight
         "max_nano": pl.Int64(),
-        "trace_id": pl.Binary(),  # the smallest
+        "trace_id": pl.Binary(),  # of the longest; of several the smallest
     }
 )
 ROUTE_PARTS = ("service", "namespace", "route", "is_root", "error", "censored", "timed_out", "bucket")
@@ -88,19 +88,21 @@ FACT_PARTS = ("what", "weight")
 TRACE_ROWS = pl.Schema(
     {
         "trace_id": pl.Binary(),
-        "start_unix_nano": pl.Int64(),
-        "end_unix_nano": pl.Int64(),
         "service": pl.String(),  # of its first call, as is the route
         "route": pl.String(),
-        "duration_nano": pl.Int64(),  # of its entry
-        "spans": pl.Int64(),  # as they came, duplicates too
+        "start_unix_nano": pl.Int64(),  # of its entry, as is the duration
+        "duration_nano": pl.Int64(),
+        "spans": pl.Int64(),
         "services": pl.Int64(),
         "errors": pl.Int64(),  # calls that failed
         "complete": pl.Boolean(),
+        "end_unix_nano": pl.Int64(),  # of its last span
+        "arrived": pl.Int64(),  # spans as they came, duplicates too
     }
 )
 EDGE_PARTS = ("gateways", "caller", "callee", "error", "censored", "bucket")
 WHOLE = pl.col("bucket").is_not_null()
+EXEMPLAR = pl.col("trace_id").sort_by("max_nano", "trace_id", descending=[True, False]).first()
 
 
 def floor(time_nano: pl.Expr, width_nano: int) -> pl.Expr:
@@ -128,7 +130,7 @@ def route_cells(calls: pl.LazyFrame, width_nano: int) -> pl.LazyFrame:
             sum_nano=pl.col("duration").sum(),
             weighted_nano=(pl.col("duration") * pl.col("weight")).sum(),
             max_nano=pl.col("duration").max(),
-            trace_id=pl.col("trace_id").min(),
+            trace_id=pl.col("trace_id").sort_by("duration", "trace_id", descending=[True, False]).first(),
         )
         .select(ROUTE_CELLS.names())
         .cast(ROUTE_CELLS)
@@ -183,7 +185,7 @@ def added(cells: Sequence[pl.DataFrame]) -> pl.DataFrame:
 def coarser(cells: pl.LazyFrame, width_nano: int, parts: Sequence[str] = ROUTE_PARTS) -> pl.LazyFrame:
     """Return cells of minutes added up to wider ones, or cells of the same width to one of each kind."""
     names = cells.collect_schema().names()
-    how = {"max_nano": pl.col("max_nano").max(), "trace_id": pl.col("trace_id").min()}
+    how = {"max_nano": pl.col("max_nano").max(), "trace_id": EXEMPLAR}
     sums = [name for name in names if name not in ("start_unix_nano", *parts)]
     return (
         cells.with_columns(floor(pl.col("start_unix_nano"), width_nano))
@@ -271,7 +273,7 @@ def coverage_of(cells: pl.LazyFrame) -> float | None:
 def _by_bucket(cells: pl.LazyFrame, keys: Sequence[str]) -> pl.LazyFrame:
     """Return whole calls by key and bucket, buckets in order."""
     names = cells.collect_schema().names()
-    exemplar = [pl.col("trace_id").min()] if "trace_id" in names else []
+    exemplar = [EXEMPLAR] if "trace_id" in names else []
     return (
         cells.filter(WHOLE)
         .group_by(*keys, "bucket")

@@ -52,7 +52,9 @@ def rows_of(
     table = folded.table.filter(~pl.col("echo"))
     requests = hops.requests(forest, folded, judgement=judgement)
     return {
-        "traces": trace_rows(spans, forest, folded),
+        "traces": trace_rows(forest, folded)
+        .join(spans.group_by("trace_id").agg(arrived=pl.len().cast(pl.Int64)), on="trace_id", validate="1:1")
+        .sort("trace_id"),
         "routes": route_cells(table.lazy(), MINUTE_NANO).collect(),
         "edges": edge_cells(requests, without_gateways(requests), MINUTE_NANO),
         "profiles": profile_cells(forest, folded, clocks),
@@ -86,11 +88,10 @@ def profile_cells(forest: Forest, folded: Calls, clocks: pl.DataFrame | None = N
     return sums.join(of_label, on="route", validate="m:1").select(PROFILE_CELLS.names())
 
 
-def trace_rows(spans: pl.DataFrame, forest: Forest, folded: Calls) -> pl.DataFrame:
-    """Return TRACE_ROWS of whole traces, by trace id."""
+def trace_rows(forest: Forest, folded: Calls) -> pl.DataFrame:
+    """Return TRACE_ROWS of whole traces but `arrived`, in the order of the forest."""
     first = forest.trace_offsets[:-1]
     entry = forest.entry
-    came = spans.lazy().group_by("trace_id").agg(spans=pl.len().cast(pl.Int64))
     per_trace = (
         folded.table.lazy()
         .group_by("trace")
@@ -109,7 +110,8 @@ def trace_rows(spans: pl.DataFrame, forest: Forest, folded: Calls) -> pl.DataFra
             "trace": np.arange(forest.traces, dtype=np.int64),
             "trace_id": forest.told.gather(["trace_id"], first)["trace_id"],
             "service": folded.service.gather(entry),
-            "start_unix_nano": np.minimum.reduceat(forest.start, first) if len(first) else forest.start[:0],
+            "start_unix_nano": forest.start[entry],
+            "spans": np.diff(forest.trace_offsets).astype(np.int64),
             "end_unix_nano": np.maximum.reduceat(forest.end, first) if len(first) else forest.end[:0],
             "duration_nano": forest.end[entry] - forest.start[entry],
             "complete": forest.complete,
@@ -118,10 +120,8 @@ def trace_rows(spans: pl.DataFrame, forest: Forest, folded: Calls) -> pl.DataFra
     return (
         rows.join(per_trace, on="trace", how="left", validate="1:1")
         .join(services, on="trace", how="left", validate="1:1")
-        .join(came, on="trace_id", how="left", validate="1:1")
-        .select(TRACE_ROWS.names())
-        .cast(TRACE_ROWS)
-        .sort("trace_id")
+        .sort("trace")
+        .select(name for name in TRACE_ROWS if name != "arrived")
         .collect()
     )
 

@@ -23,6 +23,7 @@ from tracelens.lens import hops as _hops
 from tracelens.lens import large as _large
 from tracelens.lens import large_findings as _large_findings
 from tracelens.lens import large_requests as _requests
+from tracelens.lens import long_route as _long_route
 from tracelens.lens import paths as _paths
 from tracelens.lens import route as _route
 from tracelens.lens import routes as _routes
@@ -154,10 +155,14 @@ class Lens:
 
     def heatmap(self, question: Question, route: Route, columns: int, rows: int) -> Heatmap:
         """A route's calls by start and duration."""
+        if (rolled := self._long(question)) is not None:
+            return _long_route.heatmap(rolled, route, columns, rows)
         return _route.heatmap(self._get(question), question, route, columns, rows)
 
     def slow_tail(self, question: Question, route: Route, share: float = 0.1) -> Box:
         """The box over a route's slowest calls."""
+        if (rolled := self._long(question)) is not None:
+            return _long_route.slow_tail(rolled, route, share)
         return _route.slow_tail(self._get(question), question, route, share)
 
     def contrast(self, question: Question, route: Route, box: Box) -> Answer:
@@ -166,6 +171,8 @@ class Lens:
 
     def exemplars(self, question: Question, route: Route, box: Box, limit: int) -> Answer:
         """The slowest calls in a box."""
+        if (rolled := self._long(question)) is not None:
+            return _long_route.exemplars(rolled, route, box, limit)
         return _route.exemplars(self._get(question), question, route, box, limit)
 
     def profile(
@@ -314,6 +321,8 @@ class Lens:
 
     def traces(self, question: Question, slowest: int | None = None, limit: int = 100) -> Answer:
         """Traces that have a matching call."""
+        if (rolled := self._long(question, NO_KEYS)) is not None:
+            return rolled.traces(slowest, limit)
         return _traces.traces(self._get(question), question, slowest, limit)
 
     def trace(self, trace_id: str, *, walk: Walk | None = None, skew: bool = True) -> TraceAnswer:

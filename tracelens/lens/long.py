@@ -17,12 +17,13 @@ from tracelens.analysis import rollups
 from tracelens.analysis.bands import Band
 from tracelens.analysis.edges import without_gateways
 from tracelens.analysis.profile import PROFILE_BUCKETS, cut, merge
-from tracelens.analysis.rollups import HOUR_NANO, MINUTE_NANO
-from tracelens.analysis.settled import profile_cells
+from tracelens.analysis.rollups import HOUR_NANO, MINUTE_NANO, TRACE_ROWS
+from tracelens.analysis.settled import profile_cells, trace_rows
 from tracelens.lens.analysed import Analysed, Memory, Still
 from tracelens.lens.question import Answer, Method, Question, SourceInfo
 from tracelens.lens.routes import Route, is_route
 from tracelens.lens.sources import Loaded, Source, StoreSource
+from tracelens.lens.traces import MAX_ROWS
 from tracelens.lens.where import of_call
 from tracelens.needed import is_needed, with_left_out
 from tracelens.sampling import TOLD_BY, UNKNOWN
@@ -86,19 +87,19 @@ class Long:
 
     def routes(self) -> Answer:
         """Return ROUTES rows, most impact first."""
-        rows = rollups.routes(self._routes(MINUTE_NANO, HOUR_NANO), weighted=self.weighted)
+        rows = rollups.routes(self.cells(HOUR_NANO), weighted=self.weighted)
         return Answer(rows=rows, source=self.info, method=self.method)
 
     def summary(self) -> Answer:
         """Return one row over the first calls of traces."""
-        rows = rollups.summary(self._routes(MINUTE_NANO, HOUR_NANO), weighted=self.weighted)
+        rows = rollups.summary(self.cells(HOUR_NANO), weighted=self.weighted)
         return Answer(rows=rows, source=self.info, method=self.method)
 
     def series(self, route: Route | None, points: int) -> Answer:
         """Return SERIES rows of one route, or of every route and (service null) of all first calls of traces."""
-        start, end = self._window
+        start, end = self.bounds
         wide = HOUR_NANO if (end - start) // points >= FINE * HOUR_NANO else MINUTE_NANO
-        cells = self._routes(MINUTE_NANO, wide)
+        cells = self.cells(wide)
         one = ("service", "route")
         if route is not None:
             rows = rollups.series(cells.filter(is_route(route)), start, end, points, one, weighted=self.weighted)
@@ -119,7 +120,7 @@ class Long:
         table = self.tail.selected(self.question)
         spans = self.tail.calls.table.join(table.select("span"), on="span", how="semi")
         fresh = profile_cells(self.tail.forest, replace(self.tail.calls, table=spans))
-        cells = pl.concat([self.rollups.profiles.scan(*self._window).collect(), fresh])
+        cells = pl.concat([self.rollups.profiles.scan(*self.bounds).collect(), fresh])
         service, operation = route or (None, None)
         kept = cells.filter(
             pl.col("entry_service").eq_missing(pl.lit(service)) & pl.col("entry_route").eq_missing(pl.lit(operation))
@@ -127,20 +128,34 @@ class Long:
         sums = merge([kept.with_columns(route=pl.lit(None, pl.String)).select(PROFILE_BUCKETS.names())])
         return Answer(rows=cut(sums, bands), source=self.info, method=self.method)
 
+    def traces(self, slowest: int | None, limit: int) -> Answer:
+        """Return one row a trace that begins in the window, newest first, or the `slowest` ones."""
+        start, end = self.bounds
+        inside = pl.col("start_unix_nano").is_between(start, end, closed="left")
+        fresh = trace_rows(self.tail.forest, self.tail.calls).filter(pl.Series(self.tail.settled)).filter(inside)
+        shown = [name for name in TRACE_ROWS if name not in ("end_unix_nano", "arrived")]
+        every = pl.concat([table.select(shown) for table in (self.rollups.traces.scan(start, end), fresh.lazy())])
+        key = "start_unix_nano" if slowest is None else "duration_nano"
+        count = min(limit if slowest is None else slowest, MAX_ROWS)
+        rows = every.sort(key, "trace_id", descending=[True, False]).head(count).collect()
+        return Answer(rows=rows, source=self.info, method=self.method)
+
     def coverage(self) -> float | None:
         """Return the share of calls that have their callee's span, of those that should."""
         return rollups.coverage_of(self._edges)
 
     @property
-    def _window(self) -> tuple[int, int]:
+    def bounds(self) -> tuple[int, int]:
+        """The window, nanoseconds."""
         start, end = self.question.start_nano, self.question.end_nano
         assert start is not None
         assert end is not None
         return start, end
 
-    def _routes(self, narrow: int, wide: int) -> pl.LazyFrame:
+    def cells(self, wide: int) -> pl.LazyFrame:
+        """Return ROUTE_CELLS that the question is about. wide: an hour where cells may be that wide, or a minute."""
         table = self.tail.selected(self.question).lazy()
-        fresh = rollups.route_cells(table, narrow)
+        fresh = rollups.route_cells(table, MINUTE_NANO)
         cells = pl.concat([self._scan(self.rollups.routes, wide), fresh])
         for condition in self.question.conditions:
             cells = cells.filter(of_call(condition))
@@ -158,7 +173,7 @@ class Long:
 
     def _scan(self, tables: dict[str, Rollup], wide: int) -> pl.LazyFrame:
         """Return the cells of the window: of hours where they are whole and may be as wide, else of minutes."""
-        start, end = self._window
+        start, end = self.bounds
         first, last = -(-start // HOUR_NANO) * HOUR_NANO, end // HOUR_NANO * HOUR_NANO
         if wide < HOUR_NANO or first >= last:
             return tables["minutes"].scan(start, end)
@@ -168,7 +183,7 @@ class Long:
     @cached_property
     def info(self) -> SourceInfo:
         """What the answer was computed from."""
-        start, end = self._window
+        start, end = self.bounds
         counted = dict(self._facts.group_by("what").agg(pl.col("n").sum()).rows())
         tail = self.tail.info
         marks = {what.removeprefix(rollups.REPAIR): n for what, n in counted.items() if what.startswith(rollups.REPAIR)}

@@ -48,7 +48,7 @@ def _compared(hour: Hour) -> tuple[str, bool]:
     if is_named and not tables["profiles"].equals(_stored(hour, hour.rollups.profiles)):
         return "the spans give other profiles than the rollup has", True
     traces = _stored(hour, hour.rollups.traces)
-    if not tables["traces"].select("trace_id", "spans").equals(traces.select("trace_id", "spans")):
+    if not tables["traces"].select("trace_id", "arrived").equals(traces.select("trace_id", "arrived")):
         return "the spans are of other traces than the rollup has", True
     return f"{len(traces):,} traces", False
 
