@@ -172,33 +172,34 @@ class StoreSource:
     live: bool = field(default=True, init=False)
 
     @cached_property
-    def _store(self) -> Store:
+    def store(self) -> Store:
+        """The table."""
         return Store.open(self.path)
 
     def describe(self) -> Description:
-        return Description("store", "delta", self._store.file_count())
+        return Description("store", "delta", self.store.file_count())
 
     def version(self) -> str:
-        return str(self._store.version())
+        return str(self.store.version())
 
     def range(self) -> tuple[int, int] | None:
-        return self._store.time_range()
+        return self.store.time_range()
 
     def load(self, start_nano: int | None, end_nano: int | None, keys: Collection[str]) -> Loaded:
-        columns = [name for name in self._store.columns() if is_needed(name, keys)]
-        return Loaded(_complete(self._scan(start_nano, end_nano, columns)))
+        columns = [name for name in self.store.columns() if is_needed(name, keys)]
+        return Loaded(_complete(self.scan(start_nano, end_nano, columns)))
 
     @cached_property
     def rollups(self) -> Rollups:
         """What is known of settled traces without looking at their spans."""
-        return Rollups(self._store)
+        return Rollups(self.store)
 
     def rows(self, start_nano: int | None, end_nano: int | None) -> int:
         """Return how many spans are in files that may hold any of a window."""
         start, end = _margins(start_nano, end_nano)
         return sum(
             file.rows
-            for file in self._store.files()
+            for file in self.store.files()
             if (start is None or file.last_start_nano >= start) and (end is None or file.first_start_nano < end)
         )
 
@@ -206,19 +207,20 @@ class StoreSource:
         return self.rows(start_nano, end_nano) * SPAN_BYTES
 
     def parts(self, start_nano: int | None, end_nano: int | None, keys: Collection[str]) -> Iterator[Loaded]:
-        columns = [name for name in self._store.columns() if is_needed(name, keys)]
-        for scanned in self._store.scans(*_margins(start_nano, end_nano), columns):
+        columns = [name for name in self.store.columns() if is_needed(name, keys)]
+        for scanned in self.store.scans(*_margins(start_nano, end_nano), columns):
             yield Loaded(with_left_out(scanned).collect())
 
     def whole(self, trace_ids: pl.Series, start_nano: int | None, end_nano: int | None) -> pl.DataFrame:
         wanted = pl.col("trace_id").is_in(trace_ids.implode())
-        return self._scan(start_nano, end_nano, self._store.columns()).filter(wanted).collect()
+        return self.scan(start_nano, end_nano, self.store.columns()).filter(wanted).collect()
 
     def trace(self, trace_id: bytes) -> pl.DataFrame:
-        return self._store.trace(trace_id)
+        return self.store.trace(trace_id)
 
-    def _scan(self, start_nano: int | None, end_nano: int | None, columns: list[str]) -> pl.LazyFrame:
-        return self._store.scan(*_margins(start_nano, end_nano), columns=columns)
+    def scan(self, start_nano: int | None, end_nano: int | None, columns: list[str]) -> pl.LazyFrame:
+        """Return the spans near a window."""
+        return self.store.scan(*_margins(start_nano, end_nano), columns=columns)
 
 
 def _margins(start_nano: int | None, end_nano: int | None) -> tuple[int | None, int | None]:
