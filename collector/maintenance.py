@@ -51,9 +51,8 @@ class Maintenance:
                 LOG.exception("the store cannot be cared for; the next try is in %.0f s", RETRY_SECONDS)
 
     def look(self, stop: threading.Event) -> None:
-        """Compact and settle one hour, and let go of what is too old: what is settled first stays counted."""
+        """Settle an hour, let go of what is too old, and compact an hour: what is settled first stays counted."""
         store = Store.open(self._store)
-        compact(store, hours=1, stop=stop.is_set, told=_tell)
         settle(store, taught=self._taught, hours=1, stop=stop.is_set, told=_tell_settled)
         if not self._keep.everything and self._clock_is_sound():
             gone = retain(store, self._keep)
@@ -62,6 +61,7 @@ class Maintenance:
             rollups = Rollups(store)
             let_go(rollups, [hour.name for hour in gone], self._keep.rollup_seconds)
             sweep(rollups)
+        compact(store, hours=1, stop=stop.is_set, told=_tell)
 
     def _clock_is_sound(self) -> bool:
         """Whether the clock has gone on as time does: one that was set ahead would make everything old."""

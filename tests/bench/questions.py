@@ -1,0 +1,195 @@
+"""How long questions of a store take as it grows: by one process, cold and warm, and in how much memory.
+
+    python -m tests.bench.questions --most 10000000 --plot docs/store.svg
+
+The store is a day of the recorded shop (or 30), its traces again and again,
+each slower or faster by chance; all hours are settled but the last. Cold is a
+new process's first answer, without what it takes to start; files are in the
+system's memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from tests.bench.mesh import shop
+from tracelens.lens import Lens, Question
+from tracelens.settle import settle
+from tracelens.store import Store, compact
+
+HOUR_NANO = 3_600 * 10**9
+FIRST = 1_767_571_200 * 10**9  # 2026-01-05T00:00:00Z
+RUNS = 5
+QUESTIONS = ("overview", "route", "map", "search", "filter", "trace")
+
+
+def filled(folder: Path, spans: int, hours: int) -> Store:
+    """Return a compacted store of some hours, settled but for the last."""
+    store = Store.open(folder, create=True)
+    rng = np.random.default_rng(hours)
+    once = shop(1)
+    for hour in range(hours):
+        begin = FIRST + hour * HOUR_NANO
+        part = _hour(once, spans // hours, hour, begin, rng)
+        store.append(part, {"bench": hour}, arrived_unix_nano=begin + HOUR_NANO - 60 * 10**9)
+    compact(store, everything=True)
+    settle(store, now=(FIRST + (hours - 1) * HOUR_NANO) / 1e9 + 400)
+    return store
+
+
+def _hour(once: pl.DataFrame, spans: int, hour: int, begin: int, rng: np.random.Generator) -> pl.DataFrame:
+    """Return about so many spans that begin in an hour: copies of one minute, stretched by chance."""
+    copies = max(spans // len(once), 1)
+    told = pl.DataFrame(
+        {
+            "head": [(hour << 32 | number).to_bytes(8, "big") for number in range(copies)],
+            "pace": rng.lognormal(0, 0.3, copies),
+            "at": begin + rng.integers(0, HOUR_NANO * 59 // 60, copies),
+        }
+    )
+    first = pl.lit(once["start_time_unix_nano"].min())
+    trace = pl.col("start_time_unix_nano").min().over("trace_id")
+
+    def moved(name: str) -> pl.Expr:
+        return (pl.col("at") + (pl.col("trace") - first) + (pl.col(name) - pl.col("trace")) * pl.col("pace")).cast(
+            pl.Int64
+        )
+
+    return (
+        once.with_columns(trace=trace)
+        .join(told, how="cross")
+        .with_columns(
+            trace_id=pl.col("head") + pl.col("trace_id").bin.slice(8, 8),
+            start_time_unix_nano=moved("start_time_unix_nano"),
+            end_time_unix_nano=moved("end_time_unix_nano"),
+            received_unix_nano=pl.lit(begin + HOUR_NANO - 120 * 10**9),
+        )
+        .select(once.columns)
+    )
+
+
+def ask(folder: Path, question: str) -> dict[str, Any]:
+    """Return milliseconds, cold and warm, and the peak of memory, of one question."""
+    one = Store.open(folder).scan(columns=["trace_id", "attr:guid:x-request-id"]).drop_nulls().head(1).collect()
+    trace, request = one["trace_id"][0].hex(), one["attr:guid:x-request-id"][0]
+    every = Question()
+
+    def overview(lens: Lens) -> object:
+        return lens.summary(every), lens.routes(every), lens.series(every, None, 60), lens.coverage(every)
+
+    def route(lens: Lens) -> object:
+        found = lens.routes(every).rows
+        of = found["service"][0], found["route"][0]
+        box = lens.slow_tail(every, of)
+        return lens.heatmap(every, of, 120, 40), lens.exemplars(every, of, box, 20), lens.profile(every, of)
+
+    asked: dict[str, Callable[[Lens], object]] = {
+        "overview": overview,
+        "route": route,
+        "map": lambda lens: lens.edges(every),
+        "search": lambda lens: lens.traces(every, 100),
+        "filter": lambda lens: lens.routes(Question(where=(f"attr.guid:x-request-id={request}",))),
+        "trace": lambda lens: lens.trace(trace),
+    }
+    work = asked[question]
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    Lens.open(str(folder)).trace(trace)  # loads the kernels
+    took = []
+    for lens in [Lens.open(str(folder))] * (RUNS + 1):
+        begin = time.perf_counter()
+        work(lens)
+        took.append(1_000 * (time.perf_counter() - begin))
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {"cold": took[0], "warm": statistics.median(took[1:]), "more": (after - before) << 10, "peak": after << 10}
+
+
+def grow(most: int) -> list[dict[str, Any]]:
+    """Return rows of figures: a day of 10⁵ spans and ten times as many until `most`, and 30 days of as many."""
+    sizes = [(10**power, 24) for power in range(5, 12) if 10**power <= most]
+    rows = []
+    for spans, hours in [*sizes, (sizes[-1][0], 720)]:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "store")
+            store = filled(path, spans, hours)
+            size = sum(file.size for file in store.files()) / store.span_count()
+            for question in QUESTIONS:
+                command = [sys.executable, "-m", "tests.bench.questions", "--ask", question, "--store", str(path)]
+                told = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+                rows.append({"spans": spans, "hours": hours, "question": question, "size": size, **told})
+                print(
+                    f"{spans:>11,} spans, {hours:>3} h, {question:<9} cold {told['cold']:7,.0f} ms, "
+                    f"warm {told['warm']:7,.0f} ms, {told['more'] / 2**20:5,.0f} MiB more, {size:.1f} B a span",
+                    flush=True,
+                )
+    return rows
+
+
+def plot(rows: list[dict[str, Any]]) -> str:
+    """Return an SVG: cold milliseconds of each question against the number of spans of a day."""
+    width, height, left, bottom = 640, 340, 60, 290
+    days = [row for row in rows if row["hours"] == 24]
+    sizes = sorted({row["spans"] for row in days})
+    colours = dict(zip(QUESTIONS, ("#3b6ea8", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56606b"), strict=True))
+
+    def place(spans: int, milliseconds: float) -> tuple[float, float]:
+        x = left + sizes.index(spans) * (width - left - 110) / max(len(sizes) - 1, 1)
+        return x, bottom - (np.log10(max(milliseconds, 1)) / 4) * (bottom - 40)
+
+    drawn = []
+    for decade in range(5):
+        _, y = place(sizes[0], 10**decade)
+        drawn.append(f'<path d="M{left} {y:.0f}H{width - 20}" stroke="#ddd"/>')
+        drawn.append(f'<text x="{left - 8}" y="{y + 4:.0f}" text-anchor="end" fill="#555">{10**decade:,} ms</text>')
+    ends: list[float] = []
+    for question in QUESTIONS:
+        points = [place(row["spans"], row["cold"]) for row in days if row["question"] == question]
+        line = " ".join(f"{x:.0f},{y:.0f}" for x, y in points)
+        drawn.append(f'<polyline points="{line}" fill="none" stroke="{colours[question]}" stroke-width="2"/>')
+        drawn += [f'<circle cx="{x:.0f}" cy="{y:.0f}" r="3" fill="{colours[question]}"/>' for x, y in points]
+        y = points[-1][1]
+        while any(abs(y - other) < 14 for other in ends):
+            y += 2
+        ends.append(y)
+        drawn.append(f'<text x="{points[-1][0] + 10:.0f}" y="{y + 4:.0f}" fill="{colours[question]}">{question}</text>')
+    for spans in sizes:
+        x, _ = place(spans, 1)
+        drawn.append(f'<text x="{x:.0f}" y="{bottom + 20}" text-anchor="middle" fill="#555">{spans:,}</text>')
+    title = "First answer of a process, by spans in the store (one day)"
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" '
+        f'font-size="12">'
+        f'<rect width="{width}" height="{height}" fill="#fff"/>'
+        f'<text x="{left}" y="20" font-size="13" fill="#222">{title}</text>{"".join(drawn)}</svg>\n'
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--most", type=int, default=1_000_000)
+    parser.add_argument("--plot", type=Path)
+    parser.add_argument("--ask", choices=QUESTIONS, help=argparse.SUPPRESS)
+    parser.add_argument("--store", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.ask:
+        print(json.dumps(ask(options.store, options.ask)))
+        return
+    rows = grow(options.most)
+    if options.plot:
+        options.plot.write_text(plot(rows))
+
+
+if __name__ == "__main__":
+    main()
