@@ -26,7 +26,7 @@ JUMP_SECONDS = 3_600.0  # of the clock, since we began
 class Maintenance:
     """Cares for a store until told to stop."""
 
-    def __init__(self, store: Path, keep: Retention) -> None:
+    def __init__(self, store: str | Path, keep: Retention) -> None:
         self._store, self._keep = store, keep
         self._began = time.time() - time.monotonic()
         self._jumped = False

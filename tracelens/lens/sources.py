@@ -18,6 +18,7 @@ import polars as pl
 
 from tracelens import dumps, semconv
 from tracelens.columns import compact
+from tracelens.locations import is_url
 from tracelens.names import is_wanted, wanted_columns
 from tracelens.spans import SPANS, concat, is_attribute
 from tracelens.store import Store, is_store
@@ -66,10 +67,12 @@ class Source(Protocol):
 
 
 def open_source(source: str, *, input_format: str | None = None, strict: bool = False) -> Source:
-    """Return the source that `source` names: a store, a data directory, or a dump.
+    """Return the source that `source` names: a store (folder or URL), a data directory, or a dump.
 
     A dump is read when it is first asked: InputError then, when there is nothing to read.
     """
+    if is_url(source):
+        return StoreSource(source)
     path = Path(source)
     for candidate in (path, path / "store"):
         if input_format is None and source != "-" and is_store(candidate):
@@ -169,12 +172,12 @@ class DumpSource:
 class StoreSource:
     """Spans of a store, which a collector may be writing."""
 
-    path: Path
+    location: str | Path
     live: bool = field(default=True, init=False)
 
     @cached_property
     def _store(self) -> Store:
-        return Store.open(self.path)
+        return Store.open(self.location)
 
     def describe(self) -> Description:
         return Description("store", "delta", self._store.file_count())
