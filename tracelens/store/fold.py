@@ -12,13 +12,14 @@ import polars as pl
 
 from tracelens.errors import StoreError
 from tracelens.store.files import DataFile, Found
+from tracelens.store.places import DAY_SECONDS
 from tracelens.store.table import Store
 
 MANY = 50  # small files of one hour: each costs every query about 0.25 ms
 MOST_ROWS = 500_000  # read and sorted at once, in 0.8 GB of memory; 2,000,000 took 2.9 GB and 9 s
 SMALL_ROWS = MOST_ROWS // 2  # a file with more is left alone: two of them may be one file
 GRACE_SECONDS = 600.0  # longer than the longest query: removed files stay so long for those who read them
-STRAY_SECONDS = 86_400.0  # longer than an append or a compaction takes, by far
+STRAY_SECONDS = DAY_SECONDS  # longer than an append or a compaction takes, by far
 APPLICATION = "maintenance"
 
 

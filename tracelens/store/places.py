@@ -30,7 +30,7 @@ from tracelens.locations import is_url, whole
 from tracelens.store import files
 from tracelens.store.files import LOG, PARTITION, Found
 
-HOUR_SECONDS = 3_600.0
+HOUR_SECONDS, DAY_SECONDS = 3_600.0, 86_400.0
 RETRIES, RETRY_SECONDS = 4, 10  # of a request that failed: then it is told, and who has time tries again
 
 
