@@ -190,7 +190,10 @@ class Writer:
         if not self._store.append(frame, transactions, after=known):
             # `start` has dropped what the store has: these numbers were used before, by other segments; or by a
             # commit that was taken after we had given it up, and then `start` drops its segments.
-            raise Restored(f"{self._folder.wal}: the store has segments {batch.last} already. Was the folder restored?")
+            raise Restored(
+                f"{self._folder.wal}: the store has segments up to {batch.last} already, or some of them: a commit was "
+                "taken long after it was made, or the folder was restored. What is stored is dropped at the next start."
+            )
         self._hand_over(self._handover, begin)
         self._handover = None
 

@@ -20,6 +20,7 @@ from tests.running import Up, eventually, tracelens, up
 ANCHOR = "docs/store.md: On object storage"
 COMMIT = "PUT .*/_delta_log/.*json"
 SLOW = 0.25  # s a request; a commit takes some ten
+STEPS = ("PUT .*parquet", COMMIT, COMMIT, "GET .*_delta_log")
 LOST_EVERY = 5  # answers of commits that are lost on the way, one after the other
 
 
@@ -118,7 +119,7 @@ def away(folder: Path, seconds: int) -> Row:
 
 
 def lost_answers(folder: Path, times: int) -> Row:
-    """Take commits and lose the answers, so many times."""
+    """Take commits and lose the answers, so many times; then of all, however often they are asked again."""
     with sharing(folder) as shared:
         lost = 0
         while lost < times:
@@ -126,6 +127,12 @@ def lost_answers(folder: Path, times: int) -> Row:
             lost += min(LOST_EVERY, times - lost)
             eventually(lambda: shared.server.seen["lost"], lambda n: n >= lost, seconds=120)  # noqa: B023  # asked at once
             shared.drained()
+        writer = parts(shared.collectors[0], "writer")
+        shared.server.fault("lost", request=COMMIT)
+        shared.more(500)
+        shared.drained()
+        if parts(shared.collectors[0], "writer") != writer:
+            shared.broken.append("the writer had to be started again")
     return shared.row("a commit whose answer is lost is made once", "the answers of commits cut off", times)
 
 
@@ -139,16 +146,19 @@ def together(folder: Path, spans: int) -> Row:
 
 
 def kills(folder: Path, times: int) -> Row:
-    """Kill the writer at random instants under load, every other time with the answer of a commit lost."""
+    """Kill the writer while the storage is at a request of it, which it goes through with: so many times."""
     rng = random.Random("remote")
+    before = 0
     with sharing(folder) as shared:
         (collector,) = shared.collectors
         for number in range(times):
-            if number % 2:
-                shared.server.fault("lost", request=COMMIT, times=1)
-            shared.more(rng.randrange(4_000))
+            # Some are done before the next writer looks, some while it does, some after.
+            shared.server.fault("slow", request=STEPS[number % len(STEPS)], times=1, seconds=rng.uniform(0.1, 4))
+            eventually(lambda: shared.server.seen["slow"], lambda n: n > before)  # noqa: B023  # asked at once
+            before = shared.server.seen["slow"]
             victim = part_of(collector, "writer")
             os.kill(victim, signal.SIGKILL)
             replaced(collector, "writer", victim)
-            shared.server.well()
-    return shared.row("kill -9 loses nothing acknowledged and doubles nothing", "the writer, random instants", times)
+            shared.more(rng.randrange(2_000))
+    tried = f"the writer, in the middle of {', '.join(STEPS)}"
+    return shared.row("kill -9 loses nothing acknowledged and doubles nothing", tried, times)
