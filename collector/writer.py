@@ -303,7 +303,7 @@ def _opened(location: str | Path, folder: DataDir) -> Store:
     """Open the store, made when there never was one. Raises StoreError when there was one, and it is away."""
     if folder.knows(location) and not is_store(location):
         raise StoreError(
-            f"{location}: the store that was here is not. Is its disk mounted? "
+            f"{location}: the store that was here is not. Is its disk mounted, or its bucket another one? "
             f"To begin a new one, remove {folder.path / 'store.path'}."
         )
     store = Store.open(location, create=True)
