@@ -162,6 +162,6 @@ def demo(
 
 VERBS: dict[Callable[..., None], str] = {
     up: "tracelens up --data-dir /var/lib/tracelens",
-    collect: "tracelens collect --store /mnt/spans --workers 4",
+    collect: "tracelens collect --store s3://bucket/spans --workers 4",
     demo: "tracelens demo --rate 50",
 }

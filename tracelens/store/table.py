@@ -31,6 +31,8 @@ CONFIGURATION = {
     "delta.checkpointInterval": "1000000",  # ours, synced, instead of deltalake's own
     "delta.logRetentionDuration": "interval 1 hours",  # nobody travels back in time here
     "delta.enableExpiredLogCleanup": "true",
+    # What was let go is named so long: longer than it stays, and not a week, which every checkpoint would hold.
+    "delta.deletedFileRetentionDuration": "interval 6 hours",
 }
 RETRIES = 20  # of a commit that lost a race: appends that widen nothing never conflict, they queue
 RACES = 20  # lost to others that widen the table, each anew from their version
