@@ -197,6 +197,23 @@ def test_a_storage_that_is_away_is_told_and_takes_it_later(server: s3.Server, st
     assert store.span_count() == store.scan().collect().height == 10
 
 
+def test_a_query_of_files_that_cannot_be_read_is_told_so(server: s3.Server, store: Store) -> None:
+    drawn = trace("web |--|")
+    store.append(drawn, {"a": 0})
+    lens = Lens.open(str(store.place))
+    server.fault("busy", request="GET .*parquet")
+    with pytest.raises(StoreError, match=rf"{store.place}: .*later"):
+        lens.routes(Question())
+    with pytest.raises(StoreError, match="later"):
+        lens.source.trace(drawn["trace_id"][0])
+    server.well()
+    assert lens.routes(Question()).rows.height == 1
+    store.place.remove([file.path for file in store.files()])
+    with pytest.raises(StoreError, match="a file is gone"):
+        Lens.open(str(store.place)).routes(Question())
+    assert any(check.wrong for check in verify(str(store.place)))
+
+
 @pytest.mark.parametrize("kind", ["busy", "cut", "lost"])
 @pytest.mark.parametrize("times", [1, 2])
 def test_a_commit_that_is_answered_badly_is_there_once(server: s3.Server, store: Store, kind: str, times: int) -> None:

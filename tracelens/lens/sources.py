@@ -190,7 +190,8 @@ class StoreSource:
 
     def load(self, start_nano: int | None, end_nano: int | None, keys: Collection[str]) -> Loaded:
         columns = [name for name in self._store.columns() if _is_needed(name, keys)]
-        return Loaded(_complete(self._scan(start_nano, end_nano, columns)))
+        with self._store.place.told():
+            return Loaded(_complete(self._scan(start_nano, end_nano, columns)))
 
     def weight(self, start_nano: int | None, end_nano: int | None) -> int:
         rows = (
@@ -204,14 +205,18 @@ class StoreSource:
     def parts(self, start_nano: int | None, end_nano: int | None, keys: Collection[str]) -> Iterator[Loaded]:
         columns = [name for name in self._store.columns() if _is_needed(name, keys)]
         for scanned in self._store.scans(*_margins(start_nano, end_nano), columns):
-            yield Loaded(_with_left_out(scanned).collect())
+            with self._store.place.told():
+                read = _with_left_out(scanned).collect()
+            yield Loaded(read)
 
     def whole(self, trace_ids: pl.Series, start_nano: int | None, end_nano: int | None) -> pl.DataFrame:
         wanted = pl.col("trace_id").is_in(trace_ids.implode())
-        return self._scan(start_nano, end_nano, self._store.columns()).filter(wanted).collect()
+        with self._store.place.told():
+            return self._scan(start_nano, end_nano, self._store.columns()).filter(wanted).collect()
 
     def trace(self, trace_id: bytes) -> pl.DataFrame:
-        return self._store.trace(trace_id)
+        with self._store.place.told():
+            return self._store.trace(trace_id)
 
     def _scan(self, start_nano: int | None, end_nano: int | None, columns: list[str]) -> pl.LazyFrame:
         return self._store.scan(*_margins(start_nano, end_nano), columns=columns)

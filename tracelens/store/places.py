@@ -231,8 +231,6 @@ class Remote:
             yield
         except CommitFailedError:  # a race that was lost
             raise
-        except FileNotFoundError:
-            raise
         except (OSError, DeltaError, pl.exceptions.PolarsError) as error:
             raise StoreError(f"{self.url}: {_reason(str(error))}") from error
 
@@ -283,12 +281,14 @@ class Remote:
     def remove(self, paths: Collection[str]) -> None:
         with self.told():
             for path in paths:
-                self._files.delete_file(path)
+                with suppress(FileNotFoundError):  # somebody else removes what nobody needs, too
+                    self._files.delete_file(path)
 
 
 # What a cause says in the answers of object storage, and what to do about it; the first that fits.
 ADVICE: Mapping[str, str] = {
     r"NoSuchBucket|ContainerNotFound|bucket does not exist": "there is no such bucket. Make it, or correct the URL",
+    r"NoSuchKey|BlobNotFound|\b404 [A-Z]": "a file is gone. Did a query take long? Ask again, or `store verify`",
     r"URL scheme is not allowed": "its endpoint is not encrypted. Set AWS_ALLOW_HTTP=true if the network is yours",
     r"conditional put is disabled": "commits need conditional puts. Take AWS_CONDITIONAL_PUT out of the environment",
     r"InvalidAccessKeyId|SignatureDoesNotMatch|AccessDenied": (
