@@ -169,7 +169,7 @@ class Folder:
 class Remote:
     """A URL of object storage. Who may ask it, and where it answers, stands in the usual environment variables."""
 
-    checkpoint_every = 20  # an append reads the log anew, each commit of it with two requests
+    checkpoint_every = 10  # an append reads the log anew, each commit of it with two requests
     look_seconds = 5.0  # a request each
     sweep_seconds = HOUR_SECONDS  # a request lists one hour
 
