@@ -24,6 +24,8 @@ from typing import Any
 
 FAULT, SEEN = "/-/fault", "/-/seen"
 BUSY = b"<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
+DENIED = b"<?xml version='1.0'?><Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
+ANSWERS = {"busy": (BUSY, "503 Slow Down"), "denied": (DENIED, "403 Forbidden")}
 NOWHERE = "http://127.0.0.1:1"  # nobody listens there
 
 
@@ -53,7 +55,8 @@ class Server:
     def fault(self, kind: str, *, request: str = "", times: int | None = None, seconds: float = 0.0) -> None:
         """Misbehave from now on, until `well` or so many times.
 
-        kind: busy (503), slow (after so many seconds), cut (the connection ends), lost (done, then it ends).
+        kind: busy (503), denied (403), slow (after so many seconds), cut (the connection ends), lost (done, and the
+        connection ends).
         request: a pattern of what is met, as "PUT .*json"; all when not given.
         """
         self._ask("POST", FAULT, {"kind": kind, "request": request, "times": times, "seconds": seconds})
@@ -126,9 +129,9 @@ class Front:
             with self._lock:
                 return _answer(start, json.dumps(self._seen).encode())
         kind, seconds = self._met(method, path)
-        if kind == "busy":
+        if kind in ANSWERS:
             environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-            return _answer(start, BUSY, "503 Slow Down")
+            return _answer(start, *ANSWERS[kind])
         if kind == "slow":
             time.sleep(seconds)  # that is the fault
         if kind == "cut":

@@ -290,6 +290,11 @@ def test_a_bucket_that_is_not_there(server: s3.Server, monkeypatch: pytest.Monke
     assert b"no such bucket" in done.stderr
 
 
+def test_credentials_that_may_not(server: s3.Server, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.fault("denied")
+    told(f"{url}: the credentials are refused", {}, monkeypatch, url)
+
+
 def test_commits_that_cannot_be_conditional(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_CONDITIONAL_PUT", "disabled")
     with pytest.raises(StoreError, match="AWS_CONDITIONAL_PUT"):
