@@ -116,7 +116,7 @@ async def _write(folder: DataDir, store: str, settings: Path | None) -> None:
     """
     from collector import telemetry
     from collector.maintenance import Maintenance
-    from collector.settings import retention, rules
+    from collector.settings import retention, rules, taught
     from collector.writer import Writer
 
     stop = threading.Event()
@@ -126,7 +126,7 @@ async def _write(folder: DataDir, store: str, settings: Path | None) -> None:
     def run() -> None:
         writer = Writer(folder, store, rules(settings), telemetry.start(folder.metrics, "writer"))
         writer.start()
-        caring = Maintenance(store, retention(settings)).start(stop)
+        caring = Maintenance(store, retention(settings), taught(settings)).start(stop)
         print("ready", flush=True)
         writer.run(stop)
         caring.join()

@@ -1,4 +1,4 @@
-"""Maintenance: hours that are over are compacted, and those that are too old are let go.
+"""Maintenance: hours that are over are compacted and settled, and those that are too old are let go.
 
 Owns when. A thread beside the writer, for an hour of much traffic takes half a
 minute; what is done to the store is `tracelens.store`'s, and whatever step a
@@ -15,7 +15,10 @@ from pathlib import Path
 from polars.exceptions import PolarsError
 
 from tracelens.errors import StoreError
+from tracelens.names import NOTHING
+from tracelens.settle import Rollups, Settled, let_go, settle, sweep
 from tracelens.store import Compacted, Retention, Store, compact, retain
+from tracelens.taught import Taught
 
 LOG = logging.getLogger(__name__)
 EVERY_SECONDS = 60.0
@@ -26,8 +29,8 @@ JUMP_SECONDS = 3_600.0  # of the clock, since we began
 class Maintenance:
     """Cares for a store until told to stop."""
 
-    def __init__(self, store: str | Path, keep: Retention) -> None:
-        self._store, self._keep = store, keep
+    def __init__(self, store: str | Path, keep: Retention, taught: Taught = NOTHING) -> None:
+        self._store, self._keep, self._taught = store, keep, taught
         self._began = time.time() - time.monotonic()
         self._jumped = False
 
@@ -48,12 +51,17 @@ class Maintenance:
                 LOG.exception("the store cannot be cared for; the next try is in %.0f s", RETRY_SECONDS)
 
     def look(self, stop: threading.Event) -> None:
-        """Let go of what is too old, and compact one hour."""
+        """Compact and settle one hour, and let go of what is too old: what is settled first stays counted."""
         store = Store.open(self._store)
-        if not self._keep.everything and self._clock_is_sound():
-            for hour in retain(store, self._keep):
-                LOG.info("let go of %s: %d spans, %d bytes", hour.name, hour.spans, hour.size)
         compact(store, hours=1, stop=stop.is_set, told=_tell)
+        settle(store, taught=self._taught, hours=1, stop=stop.is_set, told=_tell_settled)
+        if not self._keep.everything and self._clock_is_sound():
+            gone = retain(store, self._keep)
+            for hour in gone:
+                LOG.info("let go of %s: %d spans, %d bytes", hour.name, hour.spans, hour.size)
+            rollups = Rollups(store)
+            let_go(rollups, [hour.name for hour in gone], self._keep.rollup_seconds)
+            sweep(rollups)
 
     def _clock_is_sound(self) -> bool:
         """Whether the clock has gone on as time does: one that was set ahead would make everything old."""
@@ -68,3 +76,14 @@ class Maintenance:
 def _tell(hour: str, done: Compacted) -> None:
     if done.spans:
         LOG.info("compacted %s: %d spans, %d files into %d", hour, done.spans, done.files_before, done.files_after)
+
+
+def _tell_settled(done: Settled) -> None:
+    LOG.info(
+        "settled %s: %d traces of %d spans; %d spans late, %d traces go on",
+        done.hour,
+        done.traces,
+        done.spans,
+        done.late,
+        done.carried,
+    )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tracelens.redact import Rules
 from tracelens.store import Retention
-from tracelens.taught import read
+from tracelens.taught import Taught, read
 
 
 def rules(path: Path | None) -> Rules:
@@ -17,3 +17,8 @@ def rules(path: Path | None) -> Rules:
 def retention(path: Path | None) -> Retention:
     """Return how long spans are kept. Raises UsageError."""
     return Retention() if path is None else Retention.of(read(path))
+
+
+def taught(path: Path | None) -> Taught:
+    """Return how routes are named and traces sampled. Raises UsageError."""
+    return Taught.read(path)

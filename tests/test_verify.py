@@ -40,14 +40,19 @@ def test_nothing_is_wrong_with_what_is_whole(data: Path) -> None:
     done = tracelens("store", "verify", str(data))
     assert (done.returncode, done.stderr) == (0, b"")
     lines = done.stdout.decode().splitlines()
-    assert [line.split(":")[0] for line in lines] == ["ok     log, sealed", "ok     log, open", "ok     store"]
+    assert [line.split(":")[0] for line in lines] == [
+        "ok     log, sealed",
+        "ok     log, open",
+        "ok     store",
+        "ok     rollups",
+    ]
     assert "1 segments, 3 requests" in lines[0]
     assert "2 files, 2 spans" in lines[2]
     assert {path: path.stat().st_mtime_ns for path in data.rglob("*")} == before
 
 
 def test_a_store_alone_is_verified_too(data: Path) -> None:
-    assert [check.what for check in verify(str(data / "store"))] == ["store"]
+    assert [check.what for check in verify(str(data / "store"))] == ["store", "rollups"]
 
 
 def test_damage_in_a_segment_is_told_with_its_place(data: Path) -> None:

@@ -15,6 +15,7 @@ import polars as pl
 from tracelens import wal
 from tracelens.errors import InputError, StoreError
 from tracelens.locations import is_url
+from tracelens.settle import Rollups, differences, waiting
 from tracelens.store import Store, is_store
 from tracelens.store.files import DataFile
 from tracelens.store.places import Place
@@ -49,7 +50,9 @@ def verify(source: str) -> Iterator[Check]:
         yield from _segments(log)
         yield from _set_aside(path / SET_ASIDE)
     if is_store(store):
-        yield from _files(Store.open(store))
+        opened = Store.open(store)
+        yield from _files(opened)
+        yield from _rollups(Rollups(opened))
 
 
 def _segments(log: Path) -> Iterator[Check]:
@@ -93,6 +96,16 @@ def _files(store: Store) -> Iterator[Check]:
     yield Check(
         "store", f"version {store.version()}, {len(files):,} files, {store.span_count():,} spans, {size:,} bytes"
     )
+
+
+def _rollups(rollups: Rollups) -> Iterator[Check]:
+    """Make all rollups anew of the spans, and compare."""
+    hours = 0
+    for hour, found, wrong in differences(rollups):
+        hours += 1
+        if wrong or "traces" not in found:
+            yield Check(f"rollups of {hour}", found, wrong=wrong)
+    yield Check("rollups", f"{hours:,} hours of arrival are settled, {len(waiting(rollups)):,} are waiting")
 
 
 def _wrong(place: Place, file: DataFile) -> str:

@@ -1,7 +1,7 @@
 """A store that is cared for while it is written, and killed: each span is there once, and readers see whole batches.
 
-Two processes append, import, fold, compact and let go of hours, in a random
-order, until both are killed, and begin anew; a reader looks on all the while.
+Two processes append, import, fold, compact, settle and let go of hours, in a
+random order, until both are killed, and begin anew; a reader looks on all the while.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ import polars as pl
 
 from tests.builders import synthetic
 from tests.prove.rows import Row
+from tracelens.analysis import hops, profile
 from tracelens.importing import import_into
+from tracelens.settle import Rollups, let_go, settle
+from tracelens.settle import sweep as sweep_rollups
 from tracelens.store import Retention, Store, beyond, compact, files, fold, hours, retain, sweep
 from tracelens.verify import verify
 
@@ -45,6 +48,8 @@ def care(path: str, who: str, run: int) -> None:
     store = Store.open(path, create=True)
     arrived = FIRST_HOUR + run * HOUR_NANO
     dump = Path(path).parent / f"{who}.parquet"
+    profile.warm()
+    hops.warm()
     print("ready", flush=True)
     for number in range(1_000_000):
         what = rng.random()
@@ -59,15 +64,18 @@ def care(path: str, who: str, run: int) -> None:
             print(f"{files.hour_of(time.time_ns())} {name}", flush=True)
         elif what < 0.8:
             fold(store, many=2)
-        elif what < 0.93:
+        elif what < 0.88:
             compact(store, everything=True)
+        elif what < 0.93:
+            settle(store, now=arrived / 1e9 + 301)  # the hour before is over
         elif what < 0.98:
             keep = Retention(size_bytes=hours(store)[-1].size + KEPT_BYTES)
             for hour in beyond(store, keep):
                 print(f"gone {hour.name}", flush=True)
-            retain(store, keep)
+            let_go(Rollups(store), [hour.name for hour in retain(store, keep)])
         else:
             sweep(store, grace_seconds=GRACE_SECONDS)
+            sweep_rollups(Rollups(store), GRACE_SECONDS)
 
 
 @dataclass
@@ -132,7 +140,7 @@ def random_kills(folder: Path, times: int) -> Row:
     return Row(
         promise="kill -9 while a store is cared for loses nothing and doubles nothing; readers see whole batches",
         anchor="tracelens/store/FORMAT.md: Several at once",
-        tried="two processes that append, import, fold, compact and let go of hours, at random instants",
+        tried="two processes that append, import, fold, compact, settle and let go of hours, at random instants",
         times=times,
         lost=lost,
         twice=twice,

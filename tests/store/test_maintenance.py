@@ -224,12 +224,13 @@ def test_retention_by_size_keeps_the_newest(store: Store) -> None:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"retain_age": 14}, "retain_age and retain_size"),
-        ({"keep": "14d"}, "retain_age and retain_size"),
+        ({"retain_age": 14}, "retain_age, retain_size, retain_rollups"),
+        ({"keep": "14d"}, "retain_age, retain_size, retain_rollups"),
         ({"retain_age": "14 days"}, "no duration"),
         ({"retain_size": "much"}, "no size"),
         ({"retain_age": "10m"}, "by the hour"),
         ({"retain_size": "0B"}, "above 0"),
+        ({"retain_age": "14d", "retain_rollups": "10d"}, "in vain"),
     ],
 )
 def test_settings_that_cannot_be_are_told(settings: dict[str, object], said: str) -> None:

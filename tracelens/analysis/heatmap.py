@@ -19,12 +19,15 @@ class Grid:
     counts: npt.NDArray[np.int64]  # [rows, columns], lowest durations first
 
 
-def grid(start: Nanos, duration: Nanos, bounds: tuple[int, int], columns: int, rows: int) -> Grid:
+def grid(
+    start: Nanos, duration: Nanos, bounds: tuple[int, int], columns: int, rows: int, *, weights: Nanos | None = None
+) -> Grid:
     """Return how many calls fall in each cell.
 
     start, duration: of whole calls, nanoseconds. bounds: half-open window of
     the columns. The rows span the durations there are, a little wider, so that
-    no call stands on the edge; a duration of 0 counts as 1 ns.
+    no call stands on the edge; a duration of 0 counts as 1 ns. weights: how
+    many calls each stands for.
     """
     if len(duration) == 0:
         return Grid(1_000, 1_000_000_000, np.zeros((rows, columns), np.int64))
@@ -35,5 +38,5 @@ def grid(start: Nanos, duration: Nanos, bounds: tuple[int, int], columns: int, r
     y = np.clip((level * rows).astype(np.int64), 0, rows - 1)
     first, last = bounds
     x = np.clip(((start - first) / max(last - first, 1) * columns).astype(np.int64), 0, columns - 1)
-    counts = np.bincount(y * columns + x, minlength=rows * columns).reshape(rows, columns)
+    counts = np.bincount(y * columns + x, weights, minlength=rows * columns).reshape(rows, columns)
     return Grid(low, high, counts.astype(np.int64))

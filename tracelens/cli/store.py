@@ -1,4 +1,4 @@
-"""The verbs that care for a store: `store info`, `compact`, `retain` and `verify`.
+"""The verbs that care for a store: `store info`, `compact`, `settle`, `retain` and `verify`.
 
 Owns their options and what they print; what is done is `tracelens.store`'s, and `verify.py`'s.
 """
@@ -16,6 +16,7 @@ from tracelens.cli.options import Format
 from tracelens.errors import UsageError
 
 if TYPE_CHECKING:
+    from tracelens.settle import Settled
     from tracelens.store import Compacted, Store
 
 app = typer.Typer(help="Care for a store.", no_args_is_help=True, rich_markup_mode=None)
@@ -38,6 +39,7 @@ def info(
     """How much is there: spans, bytes and files, by hour of arrival."""
     if output not in (Format.TEXT, Format.JSON):
         raise UsageError(f"--format {output.value}: a store is told as text or json.")
+    from tracelens.settle import Rollups, name_of
     from tracelens.store import hours
     from tracelens.store.compact import is_compact
     from tracelens.store.fold import unneeded
@@ -46,12 +48,17 @@ def info(
     every = hours(found)
     span, size = found.time_range(), sum(hour.size for hour in every)
     waiting = sum(file.size for file in unneeded(found))
+    rollups = Rollups(found)
+    parts = [part for table in rollups.every for part in table.parts()]
+    rollup_size, settled = sum(part.size for part in parts), rollups.settled()
     told = {
         "version": found.version(),
         "spans": found.span_count(),
         "bytes": size,
         "files": found.file_count(),
         "bytes_waiting": waiting,  # of files that nobody needs, for queries that still read them
+        "rollup_bytes": rollup_size,
+        "settled_until": None if settled < 0 else name_of(settled + 1),  # hours of arrival
         "attribute_columns": sum(name.startswith(("attr:", "res:", "scope:")) for name in found.columns()),
         "start_unix_nano": span and span[0],
         "end_unix_nano": span and span[1],
@@ -75,6 +82,11 @@ def info(
     )
     if waiting:
         sys.stdout.write(f"{waiting:,} bytes more of files that are removed when nobody can be reading them\n")
+    if parts:
+        sys.stdout.write(
+            f"{rollup_size:,} bytes of rollups{_a_span(rollup_size, found.span_count())}: "
+            f"what arrived before {told['settled_until']}\n"
+        )
     if len(every) > HOURS_SHOWN:
         sys.stdout.write(f"the newest {HOURS_SHOWN} of {len(every)} hours; --format json has all\n")
     for hour in every[-HOURS_SHOWN:]:
@@ -107,6 +119,23 @@ def compact(
     )
 
 
+@app.command(epilog="Example: tracelens store settle tracelens-data")
+def settle(
+    directory: StoreArgument,
+    config: Annotated[Path | None, typer.Option(help="TOML: names of [routes], rates of [sampling].")] = None,
+) -> None:
+    """Count hours that are over, for answers about long windows. A running collector does so by itself."""
+    from tracelens.settle import settle as work
+    from tracelens.taught import Taught
+
+    def told(done: Settled) -> None:
+        sys.stderr.write(f"{done.hour}: {done.traces:,} traces of {done.spans:,} spans, {done.late:,} spans late\n")
+
+    found = work(_opened(directory), taught=Taught.read(config), told=told)
+    spans, late = sum(done.spans for done in found), sum(done.late for done in found)
+    sys.stdout.write(f"{_hours(len(found))} settled: {spans:,} spans, {late:,} of them late\n")
+
+
 @app.command(epilog="Example: tracelens store retain tracelens-data --age 14d --size 200GB --dry-run")
 def retain(
     directory: StoreArgument,
@@ -115,6 +144,7 @@ def retain(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say which.")] = False,
 ) -> None:
     """Let go of old spans, by whole hours of arrival; a collector does so as its `[store]` says."""
+    from tracelens.settle import Rollups, let_go
     from tracelens.store import Retention, beyond
     from tracelens.store import retain as work
     from tracelens.units import nanoseconds
@@ -128,6 +158,8 @@ def retain(
     )
     found = _opened(directory)
     gone = beyond(found, keep) if dry_run else work(found, keep)
+    if not dry_run:
+        let_go(Rollups(found), [hour.name for hour in gone])
     for hour in gone:
         sys.stdout.write(f"{hour.name}  {hour.spans:>12,} spans  {hour.size:>14,} bytes\n")
     spans, freed = sum(hour.spans for hour in gone), sum(hour.size for hour in gone)

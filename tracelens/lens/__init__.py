@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
 
 from tracelens.analysis.bands import Band
 from tracelens.analysis.explain import TYPICAL
+from tracelens.analysis.rollups import HOUR_NANO, MINUTE_NANO
 from tracelens.analysis.whatif import Change
 from tracelens.lens import compare as _compare
 from tracelens.lens import edges as _edges
@@ -22,6 +23,7 @@ from tracelens.lens import hops as _hops
 from tracelens.lens import large as _large
 from tracelens.lens import large_findings as _large_findings
 from tracelens.lens import large_requests as _requests
+from tracelens.lens import long_route as _long_route
 from tracelens.lens import paths as _paths
 from tracelens.lens import route as _route
 from tracelens.lens import routes as _routes
@@ -29,8 +31,10 @@ from tracelens.lens import traces as _traces
 from tracelens.lens import whatif as _whatif
 from tracelens.lens.analysed import SETTLE_NANO, Analysed, Memory, Still
 from tracelens.lens.compare import Comparison
+from tracelens.lens.long import NO_KEYS, ROUTE_KEYS, Long, long_window
 from tracelens.lens.parts import Parts
 from tracelens.lens.paths import ALL, Walk
+from tracelens.lens.pruned import Pruning
 from tracelens.lens.question import Answer, Box, Explanation, Heatmap, Method, Question, SourceInfo, TraceAnswer
 from tracelens.lens.room import Room, free_memory
 from tracelens.lens.routes import Route
@@ -70,6 +74,7 @@ class Lens:
         self.taught = taught
         self.room = room or Room()
         self._memory: Memory | Still = Memory()
+        self._pruning = Pruning()
         self._seen = ("", 0)  # the last version of the source, and when it was first seen
 
     @classmethod
@@ -102,6 +107,13 @@ class Lens:
     def _get(self, question: Question, *, skew: bool = True) -> Analysed:
         return self._memory.get(self.source, question, taught=self.taught, skew=skew)
 
+    def _selected(self, question: Question, *, skew: bool = True) -> Analysed:
+        """Return what answers about the calls that a question selects look at: they may be all that is read."""
+        return self._memory.get(self._pruning.of(self.source, question), question, taught=self.taught, skew=skew)
+
+    def _selected_parts(self, question: Question, *, skew: bool = True) -> AbstractContextManager[Parts | None]:
+        return self.room.parts(self._pruning.of(self.source, question), question, self.taught, skew=skew)
+
     def version(self) -> str:
         """Return a text that changes when answers may: spans came, or traces settled meanwhile."""
         version = self.source.version()
@@ -122,38 +134,55 @@ class Lens:
         """Return (earliest start, latest end) of the source's spans; None when it has none."""
         return self.source.range()
 
+    def _long(
+        self, question: Question, keys: Collection[str] = ROUTE_KEYS, width_nano: int = MINUTE_NANO
+    ) -> Long | None:
+        return long_window(self.source, question, self._memory, self.taught, keys, width_nano)
+
     def routes(self, question: Question) -> Answer:
         """Which routes are there, how fast, how often wrong."""
-        with self._parts(question) as parts:
-            return _routes.routes(self._get(question), question) if parts is None else _large.routes(parts)
+        if (rolled := self._long(question)) is not None:
+            return rolled.routes()
+        with self._selected_parts(question) as parts:
+            return _routes.routes(self._selected(question), question) if parts is None else _large.routes(parts)
 
     def route_names(self, question: Question) -> Answer:
         """What named each route."""
-        return _routes.route_names(self._get(question), question)
+        return _routes.route_names(self._selected(question), question)
 
     def summary(self, question: Question) -> Answer:
         """How all first calls of traces fare together."""
-        return _routes.summary(self._get(question), question)
+        if (rolled := self._long(question)) is not None:
+            return rolled.summary()
+        return _routes.summary(self._selected(question), question)
 
     def series(self, question: Question, route: Route | None, points: int) -> Answer:
         """How that went over time."""
-        return _routes.series(self._get(question), question, route, points)
+        if (rolled := self._long(question)) is not None:
+            return rolled.series(route, points)
+        return _routes.series(self._selected(question), question, route, points)
 
     def heatmap(self, question: Question, route: Route, columns: int, rows: int) -> Heatmap:
         """A route's calls by start and duration."""
-        return _route.heatmap(self._get(question), question, route, columns, rows)
+        if (rolled := self._long(question)) is not None:
+            return _long_route.heatmap(rolled, route, columns, rows)
+        return _route.heatmap(self._selected(question), question, route, columns, rows)
 
     def slow_tail(self, question: Question, route: Route, share: float = 0.1) -> Box:
         """The box over a route's slowest calls."""
-        return _route.slow_tail(self._get(question), question, route, share)
+        if (rolled := self._long(question)) is not None:
+            return _long_route.slow_tail(rolled, route, share)
+        return _route.slow_tail(self._selected(question), question, route, share)
 
     def contrast(self, question: Question, route: Route, box: Box) -> Answer:
         """What the calls in a box share that the route's others do not."""
-        return _route.contrast(self.source, self._get(question), question, route, box)
+        return _route.contrast(self.source, self._selected(question), question, route, box)
 
     def exemplars(self, question: Question, route: Route, box: Box, limit: int) -> Answer:
         """The slowest calls in a box."""
-        return _route.exemplars(self._get(question), question, route, box, limit)
+        if (rolled := self._long(question)) is not None:
+            return _long_route.exemplars(rolled, route, box, limit)
+        return _route.exemplars(self._selected(question), question, route, box, limit)
 
     def profile(
         self,
@@ -166,24 +195,26 @@ class Lens:
     ) -> Answer:
         """Where the latency of a route's calls goes, or without a route that of whole traces."""
         walk = walk or Walk()
-        with self._parts(question, skew=skew) as parts:
+        if walk == Walk() and skew and (rolled := self._long(question, NO_KEYS, HOUR_NANO)) is not None:
+            return rolled.profile(route, bands)
+        with self._selected_parts(question, skew=skew) as parts:
             if parts is not None:
                 return _large.profile(parts, route, bands, walk)
-            return _paths.profile(self._get(question, skew=skew), question, route, bands, walk)
+            return _paths.profile(self._selected(question, skew=skew), question, route, bands, walk)
 
     def shares(self, question: Question, route: Route | None, *, walk: Walk | None = None, skew: bool = True) -> Answer:
         """Percentiles of what each node of a profile takes, call by call: they do not add up."""
         walk = walk or Walk()
-        with self._parts(question, skew=skew) as parts:
+        with self._selected_parts(question, skew=skew) as parts:
             if parts is not None:
                 return _large.shares(parts, route, walk)
-            return _paths.shares(self._get(question, skew=skew), question, route, walk)
+            return _paths.shares(self._selected(question, skew=skew), question, route, walk)
 
     def sections(
         self, question: Question, route: Route | None, *, walk: Walk | None = None, skew: bool = True
     ) -> Answer:
         """The critical path of each call, section by section."""
-        window = self._get(question, skew=skew)
+        window = self._selected(question, skew=skew)
         return _paths.sections(window, question, route, walk or Walk())
 
     def explain(
@@ -198,10 +229,10 @@ class Lens:
     ) -> Explanation:
         """Why a route's slow calls are slow, or without a route whole traces."""
         walk = walk or Walk()
-        with self._parts(question, skew=skew) as parts:
+        with self._selected_parts(question, skew=skew) as parts:
             if parts is not None:
                 return _large.explanation(parts, route, walk, typical, slow)
-            window = self._get(question, skew=skew)
+            window = self._selected(question, skew=skew)
             return _explain.explanation(self.source, window, question, route, walk, typical=typical, slow=slow)
 
     def what_if(
@@ -216,10 +247,10 @@ class Lens:
     ) -> Answer:
         """Percentiles after some changes, beside the measured ones, of a route or of each."""
         walk = walk or Walk()
-        with self._parts(question, skew=skew) as parts:
+        with self._selected_parts(question, skew=skew) as parts:
             if parts is not None:
                 return _large.what_if(parts, route, changes, seed, walk)
-            return _whatif.what_if(self._get(question, skew=skew), question, route, changes, seed=seed, walk=walk)
+            return _whatif.what_if(self._selected(question, skew=skew), question, route, changes, seed=seed, walk=walk)
 
     def fixes(
         self,
@@ -232,10 +263,10 @@ class Lens:
     ) -> Answer:
         """What each single fix would win, the best first, of a route or of whole traces."""
         walk = walk or Walk()
-        with self._parts(question, skew=skew) as parts:
+        with self._selected_parts(question, skew=skew) as parts:
             if parts is not None:
                 return _large.fixes(parts, route, scale, walk)
-            return _whatif.fixes(self._get(question, skew=skew), question, route, scale, walk=walk)
+            return _whatif.fixes(self._selected(question, skew=skew), question, route, scale, walk=walk)
 
     def hops(self, question: Question) -> Answer:
         """Where the time of calls goes between callers and callees."""
@@ -244,6 +275,8 @@ class Lens:
 
     def edges(self, question: Question, *, gateways: bool = True) -> Answer:
         """Who calls whom. gateways: show gateways and waypoints, or join what is on their two sides."""
+        if (rolled := self._long(question, NO_KEYS)) is not None:
+            return rolled.edges(gateways=gateways)
         with self._parts(question) as parts:
             if parts is not None:
                 return _requests.edges(parts, gateways=gateways)
@@ -258,6 +291,8 @@ class Lens:
 
     def coverage(self, question: Question) -> float | None:
         """The share of calls that have their callee's span, of those that should; None when none should."""
+        if (rolled := self._long(question, NO_KEYS)) is not None:
+            return rolled.coverage()
         with self._parts(question) as parts:
             return _hops.coverage_of(self._get(question), question) if parts is None else _requests.coverage_of(parts)
 
@@ -295,7 +330,9 @@ class Lens:
 
     def traces(self, question: Question, slowest: int | None = None, limit: int = 100) -> Answer:
         """Traces that have a matching call."""
-        return _traces.traces(self._get(question), question, slowest, limit)
+        if (rolled := self._long(question, NO_KEYS)) is not None:
+            return rolled.traces(slowest, limit)
+        return _traces.traces(self._selected(question), question, slowest, limit)
 
     def trace(self, trace_id: str, *, walk: Walk | None = None, skew: bool = True) -> TraceAnswer:
         """One trace in tree order with its critical path."""

@@ -52,6 +52,7 @@ class SourceInfo:
     open_traces: int  # spans may still come: not in any percentile
     repairs: dict[str, int]  # mark -> spans
     rejected_spans: int
+    late_spans: int = 0  # came after their trace was settled, and are not in an answer from rollups
     losses: tuple[str, ...] = ()  # records that could not be read, each with its place
     sampling_rate: float | None = None  # share of requests that traces were kept of; None when nothing tells it
     sampling_told_by: tuple[str, ...] = ()  # sampling.TOLD_BY

@@ -16,11 +16,12 @@ from typing import Protocol
 
 import polars as pl
 
-from tracelens import dumps, semconv
+from tracelens import dumps
 from tracelens.columns import compact
 from tracelens.locations import is_url
-from tracelens.names import is_wanted, wanted_columns
-from tracelens.spans import SPANS, concat, is_attribute
+from tracelens.needed import is_needed, with_left_out
+from tracelens.settle import Rollups
+from tracelens.spans import concat
 from tracelens.store import Store, is_store
 from tracelens.weighing import SPAN_BYTES, weight
 from tracelens.wire.otlp import Keep
@@ -29,8 +30,6 @@ from tracelens.wire.otlp import Keep
 # to a minute outside the window complete the traces at its edges.
 MARGIN_NANO = 60_000_000_000
 KEPT_BYTES = 64 << 20  # of a dump's files; of larger ones only what answers look at is kept
-# Columns that no answer about a window looks at; of events those of proxies, which tell their phases, are read.
-HEAVY = ("links", "overflow", "status_message", "scope_version")
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,54 +171,64 @@ class DumpSource:
 class StoreSource:
     """Spans of a store, which a collector may be writing."""
 
-    location: str | Path
+    path: str | Path  # a folder, or a URL
     live: bool = field(default=True, init=False)
 
     @cached_property
-    def _store(self) -> Store:
-        return Store.open(self.location)
+    def store(self) -> Store:
+        """The table."""
+        return Store.open(self.path)
 
     def describe(self) -> Description:
-        return Description("store", "delta", self._store.file_count())
+        return Description("store", "delta", self.store.file_count())
 
     def version(self) -> str:
-        return str(self._store.version())
+        return str(self.store.version())
 
     def range(self) -> tuple[int, int] | None:
-        return self._store.time_range()
+        return self.store.time_range()
 
     def load(self, start_nano: int | None, end_nano: int | None, keys: Collection[str]) -> Loaded:
-        columns = [name for name in self._store.columns() if _is_needed(name, keys)]
-        with self._store.place.told():
-            return Loaded(_complete(self._scan(start_nano, end_nano, columns)))
+        columns = [name for name in self.store.columns() if is_needed(name, keys)]
+        with self.store.place.told():
+            return Loaded(_complete(self.scan(start_nano, end_nano, columns)))
+
+    @cached_property
+    def rollups(self) -> Rollups:
+        """What is known of settled traces without looking at their spans."""
+        return Rollups(self.store)
+
+    def rows(self, start_nano: int | None, end_nano: int | None) -> int:
+        """Return how many spans are in files that may hold any of a window."""
+        start, end = _margins(start_nano, end_nano)
+        return sum(
+            file.rows
+            for file in self.store.files()
+            if (start is None or file.last_start_nano >= start) and (end is None or file.first_start_nano < end)
+        )
 
     def weight(self, start_nano: int | None, end_nano: int | None) -> int:
-        rows = (
-            file.rows
-            for file in self._store.files()
-            if (start_nano is None or file.last_start_nano >= start_nano - MARGIN_NANO)
-            and (end_nano is None or file.first_start_nano < end_nano + MARGIN_NANO)
-        )
-        return sum(rows) * SPAN_BYTES
+        return self.rows(start_nano, end_nano) * SPAN_BYTES
 
     def parts(self, start_nano: int | None, end_nano: int | None, keys: Collection[str]) -> Iterator[Loaded]:
-        columns = [name for name in self._store.columns() if _is_needed(name, keys)]
-        for scanned in self._store.scans(*_margins(start_nano, end_nano), columns):
-            with self._store.place.told():
-                read = _with_left_out(scanned).collect()
+        columns = [name for name in self.store.columns() if is_needed(name, keys)]
+        for scanned in self.store.scans(*_margins(start_nano, end_nano), columns):
+            with self.store.place.told():
+                read = with_left_out(scanned).collect()
             yield Loaded(read)
 
     def whole(self, trace_ids: pl.Series, start_nano: int | None, end_nano: int | None) -> pl.DataFrame:
         wanted = pl.col("trace_id").is_in(trace_ids.implode())
-        with self._store.place.told():
-            return self._scan(start_nano, end_nano, self._store.columns()).filter(wanted).collect()
+        with self.store.place.told():
+            return self.scan(start_nano, end_nano, self.store.columns()).filter(wanted).collect()
 
     def trace(self, trace_id: bytes) -> pl.DataFrame:
-        with self._store.place.told():
-            return self._store.trace(trace_id)
+        with self.store.place.told():
+            return self.store.trace(trace_id)
 
-    def _scan(self, start_nano: int | None, end_nano: int | None, columns: list[str]) -> pl.LazyFrame:
-        return self._store.scan(*_margins(start_nano, end_nano), columns=columns)
+    def scan(self, start_nano: int | None, end_nano: int | None, columns: list[str]) -> pl.LazyFrame:
+        """Return the spans near a window."""
+        return self.store.scan(*_margins(start_nano, end_nano), columns=columns)
 
 
 def _margins(start_nano: int | None, end_nano: int | None) -> tuple[int | None, int | None]:
@@ -230,13 +239,6 @@ def _margins(start_nano: int | None, end_nano: int | None) -> tuple[int | None, 
     )
 
 
-def _is_needed(name: str, keys: Collection[str]) -> bool:
-    """Whether answers look at a column: the fixed ones but the heavy, the attributes that name, and `keys`."""
-    if not is_attribute(name):
-        return name in SPANS and name not in HEAVY
-    return is_wanted(name, wanted_columns() | set(keys))
-
-
 def _joined(batches: Iterable[Loaded]) -> Loaded:
     read = list(batches)
     losses = chain.from_iterable(batch.losses for batch in read)
@@ -245,25 +247,18 @@ def _joined(batches: Iterable[Loaded]) -> Loaded:
 
 def _needed(read: Loaded, start_nano: int | None, end_nano: int | None, keys: Collection[str]) -> Loaded:
     """Return what answers look at, of the spans near a window."""
-    kept = [name for name in read.spans.columns if _is_needed(name, keys)]
+    kept = [name for name in read.spans.columns if is_needed(name, keys)]
     found = read.spans.lazy().filter(_in_margin(start_nano, end_nano)).select(kept)
     return Loaded(_complete(found), read.rejected, read.losses)
 
 
 def _keeping(keys: Collection[str]) -> Keep:
-    """Return `_is_needed` of a column's name, asked once for each name."""
-    return cache(lambda name: _is_needed(name, keys))
+    """Return `is_needed` of a column's name, asked once for each name."""
+    return cache(lambda name: is_needed(name, keys))
 
 
 def _complete(spans: pl.LazyFrame) -> pl.DataFrame:
-    return _with_left_out(spans).collect()
-
-
-def _with_left_out(spans: pl.LazyFrame) -> pl.LazyFrame:
-    """Return spans in the whole schema; a heavy column that was not read is null, and so are events of apps."""
-    left_out = {name: pl.lit(None, SPANS[name]) for name in HEAVY}
-    of_proxies = pl.when(pl.col("scope_name") == semconv.ENVOY_SCOPE).then("events")
-    return spans.with_columns(events=of_proxies, **left_out)
+    return with_left_out(spans).collect()
 
 
 def _in_margin(start_nano: int | None, end_nano: int | None) -> pl.Expr:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -131,11 +131,12 @@ def select(table: pl.DataFrame, calls: Calls, spans: pl.DataFrame, conditions: C
         if condition.attribute_key or condition.key == "name":
             table = table.filter(_has_span(calls, spans, table, condition))
         else:
-            table = table.filter(_of_call(condition))
+            table = table.filter(of_call(condition))
     return table
 
 
-def _of_call(condition: Condition) -> pl.Expr:
+def of_call(condition: Condition) -> pl.Expr:
+    """Whether a row of CALLS, or of what was counted of them, matches."""
     if condition.key == "status":
         matched = STATUSES[condition.value]
         return matched.not_() if condition.operator == "!=" else matched
@@ -148,20 +149,25 @@ def _of_call(condition: Condition) -> pl.Expr:
 
 def _has_span(calls: Calls, spans: pl.DataFrame, table: pl.DataFrame, condition: Condition) -> pl.Series:
     """Whether any span that works for a call matches; with != and !~, whether none does the opposite."""
-    if condition.attribute_key:
-        owner, key = condition.attribute_key
-        column = attribute(spans.columns, (key,), owner)
-    else:
-        column = pl.col("name")
     negated = condition.operator.startswith("!")
     plain = Condition(condition.key, condition.operator.removeprefix("!"), condition.value)
-    if plain.operator in ("<", "<=", ">", ">="):
-        matched = COMPARE[plain.operator](column.cast(pl.Float64, strict=False), pl.lit(_number(plain)))
-    else:
-        matched = _text(column, plain)
-    hits = spans.select("kind", hit=matched.fill_null(value=False))["hit"].to_numpy()  # as long as the spans
+    hits = spans.select("kind", hit=of_span(spans.columns, plain))["hit"].to_numpy()  # as long as the spans
     found = table["span"].is_in(pl.Series(np.unique(calls.call[hits])).implode())
     return ~found if negated else found
+
+
+def of_span(columns: Sequence[str], condition: Condition) -> pl.Expr:
+    """Whether a span matches a condition on its name or an attribute that is not negated. columns: the spans'."""
+    if condition.attribute_key:
+        owner, key = condition.attribute_key
+        column = attribute(columns, (key,), owner)
+    else:
+        column = pl.col("name")
+    if condition.operator in ("<", "<=", ">", ">="):
+        matched = COMPARE[condition.operator](column.cast(pl.Float64, strict=False), pl.lit(_number(condition)))
+    else:
+        matched = _text(column, condition)
+    return matched.fill_null(value=False)
 
 
 def _number(condition: Condition) -> float:

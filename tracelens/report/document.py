@@ -51,6 +51,7 @@ def source(info: SourceInfo) -> dict[str, Any]:
         "start_unix_nano": info.start_unix_nano,
         "end_unix_nano": info.end_unix_nano,
         "open_traces": info.open_traces,
+        "late_spans": info.late_spans,
         "repairs": info.repairs,
         "rejected_spans": info.rejected_spans,
         "losses": list(info.losses),

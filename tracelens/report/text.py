@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tracelens.lens import Answer, SourceInfo, TraceAnswer
+from tracelens.lens import Answer, Method, SourceInfo, TraceAnswer
 from tracelens.report.units import count, duration, instant, percent
 
 # Column of an answer, its heading, and how its values are written.
@@ -144,7 +144,7 @@ def answer(found: Answer, columns: Sequence[Column], out: TextIO, *, empty: str)
     else:
         rows = found.rows.with_columns(_missing(found.rows))
         to.print(table(rows, _told(columns, found, rows)))
-    to.print(Text(footer(found.source), style="dim"))
+    to.print(Text(footer(found.source, found.method), style="dim"))
 
 
 def _missing(rows: pl.DataFrame) -> list[pl.Expr]:
@@ -183,7 +183,7 @@ def profile(found: Answer, out: TextIO, *, empty: str) -> None:
         to.print(table(shown, PROFILE))
         if hidden := len(of_band) - len(shown):
             to.print(Text(f"  and {hidden} nodes below {percent(LEAST_SHARE)}", style="dim"))
-    to.print(Text(footer(found.source), style="dim"))
+    to.print(Text(footer(found.source, found.method), style="dim"))
 
 
 def _tree(band: pl.DataFrame, total: int) -> pl.DataFrame:
@@ -245,15 +245,17 @@ def _tree_label(row: dict[str, Any]) -> str:
     return f"{mark}{'  ' * row['depth']}{plain(row['service'])} {plain(row['operation'])}"
 
 
-def footer(info: SourceInfo) -> str:
+def footer(info: SourceInfo, method: Method | None = None) -> str:
     """Return one line on what an answer was computed from."""
     parts = [
         f"{count(info.spans)} spans, {count(info.traces)} traces ({count(info.complete_traces)} complete)",
         f"{info.format}, {count(info.files)} file{'s' * (info.files != 1)}",
-        "percentiles exact",
+        _how(method),
     ]
     if info.open_traces:
         parts.append(f"{count(info.open_traces)} traces still open, left out")
+    if info.late_spans:
+        parts.append(f"{count(info.late_spans)} spans came late, left out")
     if info.repairs:
         parts.append("repaired: " + ", ".join(f"{name} {count(n)}" for name, n in sorted(info.repairs.items())))
     if info.sampling_rate is not None:
@@ -264,6 +266,13 @@ def footer(info: SourceInfo) -> str:
     if info.rejected_spans:
         parts.append(f"{count(info.rejected_spans)} spans without a usable id rejected")
     return " · ".join(parts)
+
+
+def _how(method: Method | None) -> str:
+    """Return how near percentiles are to what was measured."""
+    if method is None or not method.relative_error:
+        return "percentiles exact"
+    return f"percentiles from log buckets, at most {percent(method.relative_error)} off"
 
 
 def table(frame: pl.DataFrame, columns: Sequence[Column]) -> Table:

@@ -85,7 +85,7 @@ def _compact_hour(store: Store, hour: str, chosen: Sequence[DataFile], stop: Cal
     spans = store.scan_files(chosen)
     added: list[AddAction] = []
     found = 0
-    for low, high in pairwise([None, *_cuts(spans, rows), None]):
+    for low, high in pairwise([None, *cuts(spans, rows, TARGET_ROWS), None]):
         if stop():
             store.place.remove([action.path for action in added])
             return None
@@ -111,10 +111,10 @@ def _compact_hour(store: Store, hour: str, chosen: Sequence[DataFile], stop: Cal
     return Compacted(1, len(chosen), len(added), rows, *sizes)
 
 
-def _cuts(spans: pl.LazyFrame, rows: int) -> list[bytes]:
-    """Return the bounds of ranges of trace ids that hold about equally many spans, and at most TARGET_ROWS, about."""
-    ranges = -(-rows // TARGET_ROWS)
-    if ranges == 1:
+def cuts(spans: pl.LazyFrame, rows: int, most_rows: int) -> list[bytes]:
+    """Return the bounds of ranges of trace ids that hold about equally many spans, and at most `most_rows`, about."""
+    ranges = -(-rows // most_rows)
+    if ranges <= 1:
         return []
     every = max(rows // SAMPLE, 1)
     ids = spans.select("trace_id").gather_every(every).collect(engine="streaming")["trace_id"].sort()

@@ -20,7 +20,7 @@ from tracelens.store.table import Store
 from tracelens.units import nanoseconds, size
 
 HOUR_SECONDS = 3_600
-KEYS = ("retain_age", "retain_size")
+KEYS = ("retain_age", "retain_size", "retain_rollups")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +29,13 @@ class Retention:
 
     age_seconds: float | None = None
     size_bytes: int | None = None
+    rollup_seconds: float | None = None  # what is counted of spans stays so long; for ever when not given
 
     def __post_init__(self) -> None:
         if self.age_seconds is not None and self.age_seconds < HOUR_SECONDS:
             raise UsageError(f"keeping {self.age_seconds:g} s: spans are kept by the hour. Give 1h or more.")
+        if self.rollup_seconds is not None and self.rollup_seconds < (self.age_seconds or HOUR_SECONDS):
+            raise UsageError("rollups that go before their spans are made in vain. Give retain_rollups more.")
         if self.size_bytes is not None and self.size_bytes <= 0:
             raise UsageError("keeping 0 bytes: the newest hour always stays. Give a size above 0.")
 
@@ -42,12 +45,15 @@ class Retention:
         found = settings.get("store", {})
         is_text = isinstance(found, Mapping) and all(isinstance(value, str) for value in found.values())
         if not is_text or set(found) - set(KEYS):
-            raise UsageError(f'[store] has {" and ".join(KEYS)}, as retain_age = "14d" and retain_size = "200GB".')
-        age, most = (found.get(key) for key in KEYS)
+            raise UsageError(
+                f'[store] has {", ".join(KEYS)}, as retain_age = "14d", retain_size = "200GB", retain_rollups = "400d".'
+            )
+        age, most, rollups = (found.get(key) for key in KEYS)
         try:
             return cls(
                 None if age is None else nanoseconds(age) / 1e9,
                 None if most is None else size(most),
+                None if rollups is None else nanoseconds(rollups) / 1e9,
             )
         except UsageError as error:
             raise UsageError(f"[store] {error}") from None
@@ -55,7 +61,7 @@ class Retention:
     @property
     def everything(self) -> bool:
         """Whether nothing is ever let go."""
-        return self.age_seconds is None and self.size_bytes is None
+        return self.age_seconds is None and self.size_bytes is None and self.rollup_seconds is None
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,6 +76,11 @@ class Store:
         return cls(location)
 
     @property
+    def folder(self) -> Path | None:
+        """The folder it is in; None when it is at a URL."""
+        return self.place.path if isinstance(self.place, Folder) else None
+
+    @property
     def path(self) -> Path:
         """The folder it is in. Raises StoreError when it is at a URL."""
         if isinstance(self.place, Folder):

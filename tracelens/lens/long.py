@@ -1,0 +1,252 @@
+"""Long windows of a store: answered from rollups, and from spans where there are none yet.
+
+Owns the choice and the seam. A trace is either in the rollups or among the
+spans of hours that are not settled, never in both, so that what is counted of
+the two is added up. Windows are those of whole minutes; of profiles, whole hours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import polars as pl
+
+from tracelens.analysis import rollups
+from tracelens.analysis.bands import Band
+from tracelens.analysis.edges import without_gateways
+from tracelens.analysis.profile import PROFILE_BUCKETS, cut, merge
+from tracelens.analysis.rollups import HOUR_NANO, MINUTE_NANO, TRACE_ROWS
+from tracelens.analysis.settled import profile_cells, trace_rows
+from tracelens.lens.analysed import Analysed, Memory, Still
+from tracelens.lens.question import Answer, Method, Question, SourceInfo
+from tracelens.lens.routes import Route, is_route
+from tracelens.lens.sources import Loaded, Source, StoreSource
+from tracelens.lens.traces import MAX_ROWS
+from tracelens.lens.where import of_call
+from tracelens.needed import is_needed, with_left_out
+from tracelens.sampling import TOLD_BY, UNKNOWN
+from tracelens.settle import Rollups, digest, known_traces, name_of, number_of, taught_by
+from tracelens.store.rollups import Rollup
+from tracelens.taught import Taught
+
+EXACT_SPANS = 500_000  # in a window: so many are looked at one by one, in less than a second
+ROUTE_KEYS = ("service", "namespace", "route", "status")  # what filters may ask of a cell of routes
+NO_KEYS: tuple[str, ...] = ()  # of edges and profiles
+FINE = 6  # hours: stretches of a series that are shorter are made of minutes
+
+
+@dataclass
+class Unsettled(StoreSource):
+    """The spans of a store that no rollup has yet, without those that came late."""
+
+    rollups: Rollups = field(kw_only=True)
+    settled: int = field(kw_only=True)
+
+    def version(self) -> str:
+        return f"{super().version()} after {self.settled}"
+
+    def load(self, start_nano: int | None, end_nano: int | None, keys: Collection[str]) -> Loaded:
+        """Return whole traces: the window is that of their calls."""
+        del start_nano, end_nano
+        store = self.rollups.store
+        columns = [name for name in store.columns() if is_needed(name, keys)]
+        some = [file for file in store.files() if number_of(file.hour) > self.settled]
+        spans = with_left_out(store.scan_files(some).select(columns)).collect()
+        parts = [part for part in self.rollups.carried.parts() if part.arrived == name_of(self.settled)]
+        if parts:
+            ids = self.rollups.carried.read(parts).select("trace_id")
+            last = [file for file in store.files() if number_of(file.hour) == self.settled]
+            begun = store.scan_files(last).join(ids, on="trace_id", how="semi").select(columns)
+            spans = pl.concat([spans, with_left_out(begun).collect()])
+        late = known_traces(self.rollups, spans)
+        return Loaded(spans.filter(~pl.col("trace_id").is_in(late.implode())))
+
+
+@dataclass
+class Long:
+    """A question about a long window, and what it is answered from."""
+
+    question: Question  # its window open at no end, and of whole minutes
+    rollups: Rollups
+    source: StoreSource
+    tail: Analysed  # of what is not settled
+
+    @cached_property
+    def weighted(self) -> bool:
+        """Whether traces stand for different numbers of requests."""
+        weights = set(self._facts.filter(what=rollups.TRACES)["weight"])
+        return len(weights | set(self.tail.calls.sampling.weight.tolist())) > 1
+
+    @property
+    def method(self) -> Method:
+        """How numbers are computed."""
+        rate = self.info.sampling_rate
+        return Method(percentile="log-bucket", relative_error=0.01, sampled=rate is not None and rate < 1)
+
+    def routes(self) -> Answer:
+        """Return ROUTES rows, most impact first."""
+        rows = rollups.routes(self.cells(HOUR_NANO), weighted=self.weighted)
+        return Answer(rows=rows, source=self.info, method=self.method)
+
+    def summary(self) -> Answer:
+        """Return one row over the first calls of traces."""
+        rows = rollups.summary(self.cells(HOUR_NANO), weighted=self.weighted)
+        return Answer(rows=rows, source=self.info, method=self.method)
+
+    def series(self, route: Route | None, points: int) -> Answer:
+        """Return SERIES rows of one route, or of every route and (service null) of all first calls of traces."""
+        start, end = self.bounds
+        wide = HOUR_NANO if (end - start) // points >= FINE * HOUR_NANO else MINUTE_NANO
+        cells = self.cells(wide)
+        one = ("service", "route")
+        if route is not None:
+            rows = rollups.series(cells.filter(is_route(route)), start, end, points, one, weighted=self.weighted)
+        else:
+            roots = rollups.series(cells.filter("is_root"), start, end, points, (), weighted=self.weighted)
+            each = rollups.series(cells, start, end, points, one, weighted=self.weighted)
+            rows = pl.concat([roots, each])
+        return Answer(rows=rows, source=self.info, method=self.method)
+
+    def edges(self, *, gateways: bool) -> Answer:
+        """Return EDGES rows, the busiest first."""
+        cells = self._edges
+        rows = rollups.edges(cells, gateways=gateways, weighted=self.weighted)
+        return Answer(rows=rows, source=replace(self.info, coverage=rollups.coverage_of(cells)), method=self.method)
+
+    def profile(self, route: Route | None, bands: Sequence[Band]) -> Answer:
+        """Return PROFILE rows: bands are cut between log buckets, so that they are off by 2 % of latency at most."""
+        table = self.tail.selected(self.question)
+        spans = self.tail.calls.table.join(table.select("span"), on="span", how="semi")
+        fresh = profile_cells(self.tail.forest, replace(self.tail.calls, table=spans))
+        cells = pl.concat([self.rollups.profiles.scan(*self.bounds).collect(), fresh])
+        service, operation = route or (None, None)
+        kept = cells.filter(
+            pl.col("entry_service").eq_missing(pl.lit(service)) & pl.col("entry_route").eq_missing(pl.lit(operation))
+        )
+        sums = merge([kept.with_columns(route=pl.lit(None, pl.String)).select(PROFILE_BUCKETS.names())])
+        return Answer(rows=cut(sums, bands), source=self.info, method=self.method)
+
+    def traces(self, slowest: int | None, limit: int) -> Answer:
+        """Return one row a trace that begins in the window, newest first, or the `slowest` ones."""
+        start, end = self.bounds
+        inside = pl.col("start_unix_nano").is_between(start, end, closed="left")
+        fresh = trace_rows(self.tail.forest, self.tail.calls).filter(pl.Series(self.tail.settled)).filter(inside)
+        shown = [name for name in TRACE_ROWS if name not in ("end_unix_nano", "arrived")]
+        every = pl.concat([table.select(shown) for table in (self.rollups.traces.scan(start, end), fresh.lazy())])
+        key = "start_unix_nano" if slowest is None else "duration_nano"
+        count = min(limit if slowest is None else slowest, MAX_ROWS)
+        rows = every.sort(key, "trace_id", descending=[True, False]).head(count).collect()
+        return Answer(rows=rows, source=self.info, method=self.method)
+
+    def coverage(self) -> float | None:
+        """Return the share of calls that have their callee's span, of those that should."""
+        return rollups.coverage_of(self._edges)
+
+    @property
+    def bounds(self) -> tuple[int, int]:
+        """The window, nanoseconds."""
+        start, end = self.question.start_nano, self.question.end_nano
+        assert start is not None
+        assert end is not None
+        return start, end
+
+    def cells(self, wide: int) -> pl.LazyFrame:
+        """Return ROUTE_CELLS that the question is about. wide: an hour where cells may be that wide, or a minute."""
+        table = self.tail.selected(self.question).lazy()
+        fresh = rollups.route_cells(table, MINUTE_NANO)
+        cells = pl.concat([self._scan(self.rollups.routes, wide), fresh])
+        for condition in self.question.conditions:
+            cells = cells.filter(of_call(condition))
+        return cells.collect().lazy()
+
+    @cached_property
+    def _edges(self) -> pl.LazyFrame:
+        table = self.tail.about(self.question, self.tail.requests)
+        fresh = rollups.edge_cells(table, without_gateways(table), MINUTE_NANO)
+        return pl.concat([self._scan(self.rollups.edges, HOUR_NANO), fresh.lazy()]).collect().lazy()
+
+    @cached_property
+    def _facts(self) -> pl.DataFrame:
+        return self._scan(self.rollups.facts, HOUR_NANO).collect()
+
+    def _scan(self, tables: dict[str, Rollup], wide: int) -> pl.LazyFrame:
+        """Return the cells of the window: of hours where they are whole and may be as wide, else of minutes."""
+        start, end = self.bounds
+        first, last = -(-start // HOUR_NANO) * HOUR_NANO, end // HOUR_NANO * HOUR_NANO
+        if wide < HOUR_NANO or first >= last:
+            return tables["minutes"].scan(start, end)
+        edges = [tables["minutes"].scan(*part) for part in ((start, first), (last, end)) if part[0] < part[1]]
+        return pl.concat([*edges, tables["hours"].scan(first, last)])
+
+    @cached_property
+    def info(self) -> SourceInfo:
+        """What the answer was computed from."""
+        start, end = self.bounds
+        counted = dict(self._facts.group_by("what").agg(pl.col("n").sum()).rows())
+        tail = self.tail.info
+        marks = {what.removeprefix(rollups.REPAIR): n for what, n in counted.items() if what.startswith(rollups.REPAIR)}
+        repairs = {mark: marks.get(mark, 0) + tail.repairs.get(mark, 0) for mark in sorted({*marks, *tail.repairs})}
+        told = self._facts.filter(pl.col("what").str.starts_with(rollups.TOLD))
+        sampling = self.tail.calls.sampling
+        by = {what.removeprefix(rollups.TOLD) for what in told["what"]} | set(sampling.sources)
+        known = sampling.told_by != UNKNOWN
+        rated = told.filter(pl.col("what") != f"{rollups.TOLD}{TOLD_BY[UNKNOWN]}")
+        kept = int(rated["n"].sum()) + int(known.sum())
+        weight = float((rated["n"] * rated["weight"]).sum()) + float(sampling.weight[known].sum())
+        first, last = self.source.range() or (start, end)
+        return replace(
+            tail,
+            files=self.source.describe().files,
+            spans=counted.get(rollups.SPANS, 0) + tail.spans,
+            traces=counted.get(rollups.TRACES, 0) + tail.traces,
+            complete_traces=counted.get(rollups.COMPLETE, 0) + tail.complete_traces,
+            start_unix_nano=max(first, start),
+            end_unix_nano=min(last, end),
+            repairs=repairs,
+            late_spans=counted.get(rollups.LATE, 0) + self._uncounted(),
+            sampling_rate=kept / weight if kept else None,
+            sampling_told_by=tuple(name for name in TOLD_BY if name in by),
+        )
+
+    def _uncounted(self) -> int:
+        """Return how many spans came into hours of arrival after they were settled."""
+        arrived = self._facts.filter(what=rollups.ARRIVED)
+        seen = {name_of(start // HOUR_NANO): n for start, n in arrived.select("start_unix_nano", "n").rows()}
+        there: dict[str, int] = {}
+        for file in self.rollups.store.files():
+            if file.hour in seen:
+                there[file.hour] = there.get(file.hour, 0) + file.rows
+        return sum(max(rows - seen[hour], 0) for hour, rows in there.items())
+
+
+def long_window(
+    source: Source,
+    question: Question,
+    memory: Memory | Still,
+    taught: Taught,
+    keys: Collection[str] = ROUTE_KEYS,
+    width_nano: int = MINUTE_NANO,
+) -> Long | None:
+    """Return how to answer a question from rollups; None where spans are to be looked at one by one.
+
+    keys: what filters may ask for. width_nano: what its window is widened to whole ones of.
+    """
+    if not isinstance(source, StoreSource) or not all(one.key in keys for one in question.conditions):
+        return None
+    if source.rows(question.start_nano, question.end_nano) <= EXACT_SPANS:
+        return None
+    tables = source.rollups
+    settled = tables.settled()
+    span = source.range()
+    if settled < 0 or span is None:
+        return None
+    start = span[0] if question.start_nano is None else question.start_nano
+    end = span[1] + 1 if question.end_nano is None else question.end_nano
+    start, end = start // width_nano * width_nano, -(-end // width_nano) * width_nano
+    if not taught_by(tables, start, end) <= {digest(taught)}:
+        return None
+    aligned = replace(question, start_nano=start, end_nano=end)
+    unsettled = Unsettled(source.path, rollups=tables, settled=settled)
+    return Long(aligned, tables, source, memory.get(unsettled, aligned, taught=taught))

@@ -1,0 +1,128 @@
+"""The tables of a store's rollups, and what is known by looking at them alone."""
+
+from __future__ import annotations
+
+import calendar
+import hashlib
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from tracelens.analysis.rollups import (
+    EDGE_CELLS,
+    FACTS,
+    HOUR_NANO,
+    MINUTE_NANO,
+    PROFILE_CELLS,
+    ROUTE_CELLS,
+    TAUGHT,
+    TRACE_ROWS,
+)
+from tracelens.store import Store
+from tracelens.store.files import hour_of
+from tracelens.store.fold import GRACE_SECONDS
+from tracelens.store.rollups import Rollup
+from tracelens.taught import Taught
+
+NEAR_NANO = HOUR_NANO  # spans of one trace begin so near to each other, clocks that are off included
+CARRIED = pl.Schema({"trace_id": pl.Binary(), "start_unix_nano": pl.Int64()})
+WIDTHS = {"minutes": MINUTE_NANO, "hours": HOUR_NANO}
+
+
+@dataclass(frozen=True)
+class Rollups:
+    """The tables of a store's rollups."""
+
+    store: Store
+    traces: Rollup = field(init=False)
+    carried: Rollup = field(init=False)
+    routes: dict[str, Rollup] = field(init=False)  # by what WIDTHS calls them, as those below
+    edges: dict[str, Rollup] = field(init=False)
+    facts: dict[str, Rollup] = field(init=False)
+
+    profiles: Rollup = field(init=False)  # of hours
+
+    def __post_init__(self) -> None:
+        def table(name: str, schema: pl.Schema) -> Rollup:
+            return Rollup(self.store.folder, name, schema)
+
+        object.__setattr__(self, "traces", table("traces", TRACE_ROWS))
+        object.__setattr__(self, "carried", table("carried", CARRIED))
+        object.__setattr__(self, "profiles", table("profile_hours", PROFILE_CELLS))
+        for name, one, schema in (
+            ("routes", "route", ROUTE_CELLS),
+            ("edges", "edge", EDGE_CELLS),
+            ("facts", "fact", FACTS),
+        ):
+            object.__setattr__(self, name, {level: table(f"{one}_{level}", schema) for level in WIDTHS})
+
+    @property
+    def summed(self) -> tuple[Rollup, ...]:
+        """The tables that are made of settled traces."""
+        return (*self.routes.values(), *self.edges.values(), *self.facts.values(), self.profiles)
+
+    @property
+    def every(self) -> tuple[Rollup, ...]:
+        """All tables."""
+        return (self.traces, self.carried, *self.summed)
+
+    def settled(self) -> int:
+        """Return the number of the last hour of arrival that all tables hold, hours since 1970; -1 for none."""
+        return min(table.settled() for table in (self.traces, *self.summed))
+
+
+def number_of(hour: str) -> int:
+    """Return the number of an hour of arrival: hours since 1970."""
+    return calendar.timegm(time.strptime(hour, "%Y-%m-%dT%H")) // 3600
+
+
+def name_of(number: int) -> str:
+    """Return the name of an hour of arrival."""
+    return hour_of(number * HOUR_NANO)
+
+
+def known_traces(rollups: Rollups, spans: pl.DataFrame) -> pl.Series:
+    """Return the ids of traces, of those that spans are of, that are settled."""
+    start = pl.col("start_time_unix_nano")
+    traces = spans.lazy().group_by("trace_id").agg(first=start.min(), last=start.max()).collect()
+    found = [pl.Series("trace_id", [], pl.Binary())]
+    for part in rollups.traces.parts():
+        near = (pl.col("first") <= part.last_nano + NEAR_NANO) & (pl.col("last") >= part.first_nano - NEAR_NANO)
+        some = traces.filter(near)
+        if len(some):
+            known = rollups.traces.read([part]).select("trace_id")
+            found.append(some.lazy().join(known, on="trace_id", how="semi").select("trace_id").collect()["trace_id"])
+    return pl.concat(found).unique()
+
+
+def digest(taught: Taught) -> str:
+    """Return a short text that tells what was taught: rows that were made by something else have other names."""
+    return hashlib.blake2b(repr(taught).encode(), digest_size=8).hexdigest()
+
+
+def taught_by(rollups: Rollups, start_nano: int, end_nano: int) -> set[str]:
+    """Return the digests of what named the rows of a window."""
+    hours = rollups.facts["hours"].scan(start_nano // HOUR_NANO * HOUR_NANO, end_nano).select("what").unique()
+    return {what.removeprefix(TAUGHT) for what in hours.collect()["what"] if what.startswith(TAUGHT)}
+
+
+def let_go(rollups: Rollups, gone: Sequence[str], keep_seconds: float | None = None) -> int:
+    """Let go of the traces of hours whose spans are gone, and of all rows that are too old; return how many files.
+
+    keep_seconds: how long rows are kept that are not traces; for ever when not given. Hours are as old as they are
+    beside the newest one.
+    """
+    files = sum(table.let_go(gone) for table in (rollups.traces, rollups.carried))
+    hours = sorted({part.arrived for table in rollups.summed for part in table.parts()})
+    if keep_seconds is None or not hours:
+        return files
+    first = number_of(hours[-1]) + 1 - keep_seconds / 3600
+    old = [hour for hour in hours if number_of(hour) + 1 <= first]
+    return files + sum(table.let_go(old) for table in rollups.every)
+
+
+def sweep(rollups: Rollups, grace_seconds: float = GRACE_SECONDS) -> int:
+    """Delete the files of rollups that no version needs; return how many."""
+    return sum(table.sweep(grace_seconds) for table in rollups.every)

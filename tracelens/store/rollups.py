@@ -1,0 +1,249 @@
+"""Rollups at rest: Delta tables of sums beside the spans, one commit of each an hour.
+
+Owns their files and commits. Which rows there are is the caller's; each table
+says by its application transaction up to which hour of arrival it has them, so
+that an hour is in it once, whoever makes it and however often it is tried.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import uuid
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Schema, Transaction
+from deltalake.exceptions import CommitFailedError, DeltaError
+from deltalake.transaction import AddAction, RemoveAction
+
+from tracelens.errors import StoreError
+from tracelens.store import files
+
+FOLDER = "_rollups"  # readers of Delta pass over what begins so
+ARRIVED = "arrived"  # the hour of arrival its rows were made of, as a partition
+LEVEL = 9  # of zstd: written once, read for years
+ROW_GROUP = 50_000
+APPLICATION = "settle"
+START = "start_unix_nano"
+CHECKPOINT_EVERY = 50  # commits
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A file of rollup rows."""
+
+    path: str  # relative to the table
+    arrived: str
+    rows: int
+    size: int
+    first_nano: int
+    last_nano: int
+
+
+class Rollup:
+    """One table of rollup rows, each with a `start_unix_nano`."""
+
+    def __init__(self, store: Path | None, name: str, schema: pl.Schema) -> None:
+        """store: its folder; None for one on object storage, which has no rollups yet."""
+        self.name, self.schema = name, schema
+        self._in_folder = store is not None
+        self.path = (store or Path()) / FOLDER / name
+        self._listed: tuple[int, list[Part]] | None = None
+        self._table: DeltaTable | None = None
+
+    def exists(self) -> bool:
+        """Whether anything was ever put into it."""
+        return self._in_folder and files.has_log(self.path)
+
+    def settled(self) -> int:
+        """Return the number of the last hour of arrival that it holds, hours since 1970; -1 for none."""
+        if not self.exists():
+            return -1
+        found = self._current().transaction_version(APPLICATION)
+        return -1 if found is None else found
+
+    def parts(self) -> list[Part]:
+        """Return the active files, those of the earliest arrival first."""
+        if not self.exists():
+            return []
+        table = self._current()
+        if self._listed is None or self._listed[0] != table.version():
+            actions = pl.DataFrame(table.get_add_actions(flatten=True))
+            found = [
+                Part(
+                    path=row["path"],
+                    arrived=row[f"partition.{ARRIVED}"],
+                    rows=row["num_records"],
+                    size=row["size_bytes"],
+                    first_nano=row[f"min.{START}"],
+                    last_nano=row[f"max.{START}"],
+                )
+                for row in actions.iter_rows(named=True)
+            ]
+            self._listed = table.version(), sorted(found, key=lambda part: (part.arrived, part.path))
+        return self._listed[1]
+
+    def scan(self, start_nano: int | None = None, end_nano: int | None = None) -> pl.LazyFrame:
+        """Return the rows that start in [start_nano, end_nano), of files that may hold any."""
+        some = [
+            part
+            for part in self.parts()
+            if (start_nano is None or part.last_nano >= start_nano) and (end_nano is None or part.first_nano < end_nano)
+        ]
+        start = pl.col(START)
+        found = self.read(some)
+        if start_nano is not None:
+            found = found.filter(start >= start_nano)
+        return found if end_nano is None else found.filter(start < end_nano)
+
+    def read(self, some: Sequence[Part]) -> pl.LazyFrame:
+        """Return the rows of some files."""
+        if not some:
+            return self.schema.to_frame().lazy()
+        paths = [self.path / part.path for part in some]
+        return pl.scan_parquet(paths, schema=self.schema, hive_partitioning=False)
+
+    def put(self, rows: pl.DataFrame, arrived: str, number: int) -> bool:
+        """Add the rows made of an hour of arrival, in one commit, synced; False when it is there already.
+
+        number: of the hour. No rows are a commit, too: it says that the hour is done.
+        """
+        self._create()
+        table = self._fresh()
+        done = table.transaction_version(APPLICATION)
+        if done is not None and done >= number:
+            files.sync_log(self.path, -1)
+            return False
+        added = [self._write(rows.select(self.schema.names()).cast(self.schema), arrived)] if len(rows) else []
+        try:
+            self._commit(table, added, number)
+        except (CommitFailedError, FileNotFoundError):  # somebody else settles the same hour, or it took too long
+            for action in added:
+                (self.path / action.path).unlink(missing_ok=True)
+            return False
+        return True
+
+    def let_go(self, hours: Sequence[str]) -> int:
+        """Remove the rows made of some hours of arrival; return how many files that were."""
+        gone = [part for part in self.parts() if part.arrived in set(hours)]
+        if not gone:
+            return 0
+        now = time.time_ns() // 1_000_000
+        removed = [
+            RemoveAction(
+                path=part.path,
+                data_change=True,
+                deletion_timestamp=now,
+                partition_values={ARRIVED: part.arrived},
+                size=part.size,
+            )
+            for part in gone
+        ]
+        with suppress(CommitFailedError):  # somebody else lets go of the same
+            self._commit(self._fresh(), removed, None)
+            return len(gone)
+        return 0
+
+    def sweep(self, grace_seconds: float) -> int:
+        """Delete files that no version needs and that are older than a grace; return how many."""
+        if not self.exists():
+            return 0
+        needed = {part.path for part in self.parts()}
+        before = time.time() - grace_seconds
+        with files.alone(self.path):
+            every = list(self.path.glob(f"{ARRIVED}=*/*.parquet"))
+            gone = [
+                path
+                for path in every
+                if str(path.relative_to(self.path)) not in needed and path.stat().st_mtime < before
+            ]
+            for path in gone:
+                path.unlink()
+        return len(gone)
+
+    def _current(self) -> DeltaTable:
+        """Return the reading handle at the newest version."""
+        if self._table is None:
+            self._table = self._fresh()
+        self._table.update_incremental()
+        return self._table
+
+    def _fresh(self) -> DeltaTable:
+        try:
+            return DeltaTable(str(self.path))
+        except (DeltaError, OSError) as error:
+            raise StoreError(f"{self.path}: the rollup cannot be read: {error}. Is _delta_log whole?") from error
+
+    def _create(self) -> None:
+        files.mend_log(self.path)
+        if self.exists():
+            return
+        self.path.mkdir(parents=True, exist_ok=True)
+        DeltaTable.create(
+            str(self.path),
+            Schema.from_arrow(pl.Schema({**self.schema, ARRIVED: pl.String()}).to_frame().to_arrow().schema),
+            mode="ignore",
+            partition_by=[ARRIVED],
+            name=self.name,
+        )
+        files.sync_log(self.path, -1)
+        files.sync(self.path.parent)
+        files.sync(self.path.parent.parent)
+
+    def _commit(self, table: DeltaTable, actions: Sequence[AddAction | RemoveAction], number: int | None) -> None:
+        transactions = [] if number is None else [Transaction(APPLICATION, number)]
+        with files.alone(self.path):
+            for action in actions:
+                if isinstance(action, AddAction):
+                    os.utime(self.path / action.path)  # which `sweep` leaves alone from now on
+            table.create_write_transaction(
+                list(actions),
+                mode="append",
+                schema=table.schema(),
+                partition_by=[ARRIVED],
+                commit_properties=CommitProperties(max_commit_retries=0, app_transactions=transactions),
+                post_commithook_properties=PostCommitHookProperties(
+                    create_checkpoint=False, cleanup_expired_logs=False
+                ),
+            )
+        files.sync_log(self.path, table.version())
+        current = self._current()
+        if current.version() % CHECKPOINT_EVERY == 0:
+            current.create_checkpoint()
+            for made in (self.path / files.LOG).glob(f"{current.version():020}.checkpoint*"):
+                files.sync(made)
+            files.sync(self.path / files.LOG)
+
+    def _write(self, rows: pl.DataFrame, arrived: str) -> AddAction:
+        folder = self.path / f"{ARRIVED}={arrived}"
+        folder.mkdir(exist_ok=True)
+        name = f"part-{uuid.uuid4().hex}.parquet"
+        rows.lazy().sink_parquet(
+            folder / name,
+            compression="zstd",
+            compression_level=LEVEL,
+            row_group_size=ROW_GROUP,
+            sync_on_close="all",
+            maintain_order=True,
+        )
+        files.sync(folder)
+        files.sync(self.path)
+        stats = {
+            "numRecords": len(rows),
+            "minValues": {START: rows[START].min()},
+            "maxValues": {START: rows[START].max()},
+            "nullCount": {},
+        }
+        return AddAction(
+            path=f"{ARRIVED}={arrived}/{name}",
+            size=(folder / name).stat().st_size,
+            partition_values={ARRIVED: arrived},
+            modification_time=time.time_ns() // 1_000_000,
+            data_change=True,
+            stats=json.dumps(stats),
+        )
