@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,14 +11,18 @@ import pytest
 
 from collector import telemetry
 from collector.data_dir import DataDir
+from collector.maintenance import Maintenance
 from collector.writer import Writer
 from tests import s3
+from tests.builders import trace
 from tests.collector.test_parts import record, sealed
 from tests.running import eventually
 from tracelens import wal
 from tracelens.errors import StoreError
 from tracelens.redact import Rules
-from tracelens.store import Store
+from tracelens.settle import settle
+from tracelens.store import Retention, Store
+from tracelens.store import hours as of_store
 
 COMMIT = "PUT .*/_delta_log/"
 
@@ -87,3 +92,17 @@ def test_a_store_that_was_at_a_url_is_not_made_anew(server: s3.Server, tmp_path:
     server.bucket("emptied")
     with pytest.raises(StoreError, match="emptied/store: the store that was here is not"):
         made(folder, "s3://emptied/store")
+
+
+def test_a_store_at_a_url_is_cared_for(server: s3.Server) -> None:
+    """And not settled: rollups are made of stores in folders only."""
+    store = f"{server.bucket('cared')}/store"
+    made = Store.open(store, create=True)
+    hours = [time.time_ns() - ago * 3_600 * 10**9 for ago in (30, 5, 0)]
+    for number, arrived in enumerate((*hours, *hours)):
+        made.append(trace("web |--|", number=number + 1), {"a": number}, arrived_unix_nano=arrived)
+    caring = Maintenance(store, Retention(age_seconds=86_400))
+    for _ in range(2):
+        caring.look(threading.Event())
+    assert [len(hour.files) for hour in of_store(made)] == [1, 2]
+    assert settle(made) == []
