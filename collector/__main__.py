@@ -44,7 +44,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m collector", description="The program sidecars and SDKs point at.")
     parser.add_argument("part", nargs="?", choices=("worker", "writer", "compiler"), help=argparse.SUPPRESS)
     parser.add_argument("--data-dir", type=Path, default=Path("tracelens-data"), help="log, lock, addresses")
-    parser.add_argument("--store", type=Path, help="folder of the store; DATA_DIR/store when not given")
+    parser.add_argument("--store", help="a folder, or a URL of object storage; DATA_DIR/store when not given")
     for name in PORTS:
         parser.add_argument(flag(name), default=usual(name), help="HOST:PORT, or off; :0 picks a free one")
     parser.add_argument("--grpc-engine", choices=[*Engine], default=Engine.ASGI, help="what speaks gRPC")
@@ -62,7 +62,7 @@ def _arguments() -> argparse.Namespace:
 def _supervisor(options: argparse.Namespace) -> int:
     config = Config(
         data_dir=options.data_dir,
-        store=options.store or options.data_dir / "store",
+        store=options.store or str(options.data_dir / "store"),
         doors=parse_doors({name: getattr(options, name) for name in PORTS}),
         workers=options.workers,
         engine=Engine(options.grpc_engine),
@@ -108,7 +108,7 @@ def _writer(options: argparse.Namespace) -> int:
     return 0
 
 
-async def _write(folder: DataDir, store: Path, settings: Path | None) -> None:
+async def _write(folder: DataDir, store: str, settings: Path | None) -> None:
     """Run the writer until SIGTERM or SIGINT, and then until no sealed segment is left.
 
     On a thread of its own: a handler that sets the event in the thread that

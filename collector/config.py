@@ -60,7 +60,7 @@ class Config:
     """One collector."""
 
     data_dir: Path
-    store: Path
+    store: str  # a folder, or a URL of object storage
     doors: dict[str, Address]  # by name, those that are on
     workers: int = 1
     engine: Engine = Engine.ASGI

@@ -26,6 +26,7 @@ from typing import IO
 
 from tracelens import wal
 from tracelens.errors import Locked, StartError
+from tracelens.locations import whole
 
 WAIT_SECONDS = 10.0  # for a predecessor that was killed to be gone
 
@@ -91,15 +92,15 @@ class DataDir:
         file.flush()
         return file
 
-    def knows(self, store: Path) -> bool:
+    def knows(self, store: str | Path) -> bool:
         """Whether a store was made there before."""
         file = self.path / "store.path"
-        return file.exists() and file.read_text() == str(store.absolute())
+        return file.exists() and file.read_text() == whole(store)
 
-    def remember(self, store: Path) -> None:
+    def remember(self, store: str | Path) -> None:
         """Write down where the store is."""
         if not self.knows(store):
-            replace(self.path / "store.path", str(store.absolute()))
+            replace(self.path / "store.path", whole(store))
 
     def committed(self) -> dict[int, int]:
         """Return, per worker, the last segment the store has, as the writer last wrote it down."""

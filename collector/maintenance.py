@@ -29,7 +29,7 @@ JUMP_SECONDS = 3_600.0  # of the clock, since we began
 class Maintenance:
     """Cares for a store until told to stop."""
 
-    def __init__(self, store: Path, keep: Retention, taught: Taught = NOTHING) -> None:
+    def __init__(self, store: str | Path, keep: Retention, taught: Taught = NOTHING) -> None:
         self._store, self._keep, self._taught = store, keep, taught
         self._began = time.time() - time.monotonic()
         self._jumped = False

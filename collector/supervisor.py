@@ -120,7 +120,7 @@ def _parts(
     common = ("--data-dir", str(folder.path), "--log-format", config.log_format)
     settings = ("--config", str(config.settings)) if config.settings else ()
     bury = partial(telemetry.bury, folder.metrics)
-    writer = Part("writer", ("writer", *common, "--store", str(config.store), *settings), on_death=bury)
+    writer = Part("writer", ("writer", *common, "--store", config.store, *settings), on_death=bury)
     writer.environment.update(KEEP_MEMORY, POLARS_MAX_THREADS=WRITER_THREADS)
     taking = [name for name in TAKING if name in addresses]
     inherited = tuple(sockets[name].fileno() for name in taking if not _is_grpcio(config, name))

@@ -12,7 +12,9 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +25,7 @@ from polars.exceptions import PolarsError
 from collector.clocks import Clocks
 from collector.config import MAX_WORKERS
 from collector.data_dir import DataDir
-from collector.resends import Resends
+from collector.resends import Entries, Resends
 from collector.telemetry import Telemetry
 from tracelens import wal
 from tracelens.errors import DecodeError, InputError, StoreError
@@ -39,7 +41,6 @@ EVERY_SECONDS = 0.25  # between two looks at the folder: sealing is what paces c
 BATCH_BYTES = 40 << 20  # of segments in one commit; some 70 k spans of sidecars
 QUIET_SECONDS = 30.0  # without a segment: time to fold what is left
 FEW = 8  # small files worth folding when it is quiet
-SWEEP_SECONDS = 60.0
 RETRY_SECONDS = 600.0  # after folding failed
 AGAIN_SECONDS = 1.0  # between two tries of a store that takes nothing
 SET_ASIDE_SECONDS = 7 * 86_400.0
@@ -53,6 +54,17 @@ class Batch:
     last: dict[int, int]
 
 
+@dataclass(frozen=True, slots=True)
+class Handover:
+    """A batch that was given to the store: until it answers, it may have it or not."""
+
+    batch: Batch
+    spans: pl.DataFrame
+    oldest_unix_nano: int
+    seen: Path
+    digests: Entries
+
+
 class Restored(StoreError):
     """The store has numbers that this folder is about to use: one of them was put back from a copy."""
 
@@ -60,7 +72,7 @@ class Restored(StoreError):
 class Writer:
     """Moves sealed segments into a store."""
 
-    def __init__(self, folder: DataDir, store: Path, rules: Rules, telemetry: Telemetry) -> None:
+    def __init__(self, folder: DataDir, store: str | Path, rules: Rules, telemetry: Telemetry) -> None:
         self._folder, self._rules, self._telemetry = folder, rules, telemetry
         self._store = _opened(store, folder)
         self._numbers: dict[int, int] = {}
@@ -70,6 +82,7 @@ class Writer:
         self._swept_at = 0.0
         self._maintain_from = 0.0
         self._failing = False
+        self._handover: Handover | None = None
 
     def start(self) -> None:
         """Drop segments the store has already, and write down where each worker stands."""
@@ -91,9 +104,9 @@ class Writer:
         """
         while True:
             stopping = stop.is_set()
-            while (batch := self._next()) is not None:
+            while (work := self._work()) is not None:
                 try:
-                    self._write(batch)
+                    work()
                 except Restored:
                     raise
                 except Exception:  # whatever it is: nothing is lost by trying again
@@ -116,6 +129,13 @@ class Writer:
         if not self._failing:
             LOG.exception("the store takes nothing; trying again every %.0f s, segments are kept", AGAIN_SECONDS)
         self._failing = True
+
+    def _work(self) -> Callable[[], None] | None:
+        """Return what is to be done: ask what became of a commit that failed, or write a batch; None: nothing."""
+        if self._handover is not None:
+            return self._ask
+        batch = self._next()
+        return None if batch is None else partial(self._write, batch)
 
     def _next(self) -> Batch | None:
         """Return the oldest segments, whole workers' runs of them, up to BATCH_BYTES; None when there are none.
@@ -141,6 +161,14 @@ class Writer:
             last[worker] = number
         return Batch(tuple(paths), last) if paths else None
 
+    def _ask(self) -> None:
+        """Find out whether a commit that failed was made all the same: the store's answer may have been lost."""
+        assert self._handover is not None
+        last = self._handover.batch.last
+        if {worker: self._store.committed(self._folder.application(worker)) for worker in last} == last:
+            self._hand_over(self._handover)
+        self._handover = None
+
     def _write(self, batch: Batch) -> None:
         """Store a batch and remove its segments."""
         begin = time.monotonic()
@@ -156,19 +184,31 @@ class Writer:
         frame = concat(frames)
         seen = self._resends.write(batch.last, digests)
         transactions = {self._folder.application(worker): number for worker, number in batch.last.items()}
-        if not self._store.append(frame, transactions):
-            # `start` has dropped what the store has: these numbers were used before, by other segments.
-            raise Restored(f"{self._folder.wal}: the store has segments {batch.last} already. Was the folder restored?")
-        self._numbers |= batch.last
-        self._resends.committed(seen, digests, time.time_ns())
-        self._folder.write_committed({**self._folder.committed(), **self._numbers})
-        for path in batch.paths:
-            path.unlink()
-        wal.sync_folder(self._folder.wal)
         oldest = min((record.received_unix_nano for record in records), default=time.time_ns())
-        self._telemetry.committed(len(frame), time.monotonic() - begin, (time.time_ns() - oldest) / 1e9)
-        self._telemetry.repaired(count_marks(frame))
-        self._clocks.look(frame)
+        self._handover = Handover(batch, frame, oldest, seen, digests)
+        known = {self._folder.application(worker): self._numbers.get(worker) for worker in batch.last}
+        if not self._store.append(frame, transactions, after=known):
+            # `start` has dropped what the store has: these numbers were used before, by other segments; or by a
+            # commit that was taken after we had given it up, and then `start` drops its segments.
+            raise Restored(
+                f"{self._folder.wal}: the store has segments up to {batch.last} already, or some of them: a commit was "
+                "taken long after it was made, or the folder was restored. What is stored is dropped at the next start."
+            )
+        self._hand_over(self._handover, begin)
+        self._handover = None
+
+    def _hand_over(self, done: Handover, begin: float | None = None) -> None:
+        """Write down that the store has a batch, and remove its segments. begin: of writing it, when that is known."""
+        self._numbers |= done.batch.last
+        self._resends.committed(done.seen, done.digests, time.time_ns())
+        self._folder.write_committed({**self._folder.committed(), **self._numbers})
+        for path in done.batch.paths:
+            path.unlink(missing_ok=True)
+        wal.sync_folder(self._folder.wal)
+        took = 0.0 if begin is None else time.monotonic() - begin
+        self._telemetry.committed(len(done.spans), took, (time.time_ns() - done.oldest_unix_nano) / 1e9)
+        self._telemetry.repaired(count_marks(done.spans))
+        self._clocks.look(done.spans)
 
     def _read(self, path: Path) -> Segment | None:
         """Return a segment; one whose header is damaged is set aside whole."""
@@ -241,10 +281,11 @@ class Writer:
             self._busy_at = now
         try:
             fold(self._store, **({"many": FEW} if quiet else {}))
-            if now - self._swept_at > SWEEP_SECONDS:
+            if now - self._swept_at > self._store.place.sweep_seconds:
                 self._swept_at = now
                 sweep(self._store)
                 self._forget()
+            self._maintain_from = now + self._store.place.look_seconds
         except (OSError, PolarsError, StoreError):
             # A file of the store that cannot be read, or no room for the sum: storing goes on.
             self._maintain_from = now + RETRY_SECONDS
@@ -258,15 +299,15 @@ class Writer:
                 path.unlink()
 
 
-def _opened(path: Path, folder: DataDir) -> Store:
+def _opened(location: str | Path, folder: DataDir) -> Store:
     """Open the store, made when there never was one. Raises StoreError when there was one, and it is away."""
-    if folder.knows(path) and not is_store(path):
+    if folder.knows(location) and not is_store(location):
         raise StoreError(
-            f"{path}: the store that was here is not. Is its disk mounted? "
+            f"{location}: the store that was here is not. Is its disk mounted, or its bucket another one? "
             f"To begin a new one, remove {folder.path / 'store.path'}."
         )
-    store = Store.open(path, create=True)
-    folder.remember(path)
+    store = Store.open(location, create=True)
+    folder.remember(location)
     return store
 
 

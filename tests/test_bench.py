@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.bench import answers, compare, decode, fixes, jaeger_json, large, mesh, paths, store
+from tests.bench import answers, compare, decode, fixes, jaeger_json, large, mesh, paths, remote, store
 
 PARTS = {
     "answers": answers,
@@ -15,6 +15,7 @@ PARTS = {
     "large": large,
     "mesh": mesh,
     "paths": paths,
+    "remote": remote,
     "store": store,
 }
 

@@ -14,9 +14,11 @@ import polars as pl
 
 from tracelens import wal
 from tracelens.errors import InputError, StoreError
+from tracelens.locations import is_url
 from tracelens.settle import Rollups, differences, waiting
 from tracelens.store import Store, is_store
 from tracelens.store.files import DataFile
+from tracelens.store.places import Place
 
 WAL = "wal"
 SET_ASIDE = "set-aside"
@@ -36,6 +38,9 @@ def verify(source: str) -> Iterator[Check]:
 
     Raises StoreError when there is neither.
     """
+    if is_url(source):
+        yield from _files(Store.open(source))
+        return
     path = Path(source)
     log = path / WAL
     store = path if is_store(path) else path / "store"
@@ -85,7 +90,7 @@ def _files(store: Store) -> Iterator[Check]:
     """Look at all active files: whether they are there, and hold what the table's log says."""
     files = store.files()
     for file in files:
-        if wrong := _wrong(store.path, file):
+        if wrong := _wrong(store.place, file):
             yield Check(file.path, wrong, wrong=True)
     size = sum(file.size for file in files)
     yield Check(
@@ -103,19 +108,18 @@ def _rollups(rollups: Rollups) -> Iterator[Check]:
     yield Check("rollups", f"{hours:,} hours of arrival are settled, {len(waiting(rollups)):,} are waiting")
 
 
-def _wrong(table: Path, file: DataFile) -> str:
+def _wrong(place: Place, file: DataFile) -> str:
     """Return what is wrong with a file; "" when nothing is."""
-    path = table / file.path
     try:
-        if path.stat().st_size != file.size:
-            return f"{path.stat().st_size:,} bytes, and the table's log says {file.size:,}"
+        if (size := place.size(file.path)) != file.size:
+            return f"{size:,} bytes, and the table's log says {file.size:,}"
         start, end = pl.col("start_time_unix_nano"), pl.col("end_time_unix_nano")
         # All columns are decoded, for it is their checksums that tell damage.
-        frame = pl.read_parquet(path, hive_partitioning=False)
+        frame = pl.read_parquet(place.at(file.path), hive_partitioning=False, storage_options=place.reading)
         rows, first, last, ends = frame.select(pl.len(), start.min(), start.max().alias("last"), end.max()).row(0)
     except FileNotFoundError:
         return "is not there, and the table's log says it is. Was it removed by hand?"
-    except (OSError, pl.exceptions.PolarsError) as error:
+    except (OSError, StoreError, pl.exceptions.PolarsError) as error:
         return f"cannot be read: {error}"
     said = (file.rows, file.first_start_nano, file.last_start_nano, file.last_end_nano)
     if (rows, first, last, ends) != said:

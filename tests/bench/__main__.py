@@ -16,7 +16,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import answers, compare, decode, fixes, ingest, jaeger_json, large, mesh, paths, store
+from tests.bench import answers, compare, decode, fixes, ingest, jaeger_json, large, mesh, paths, remote, store
 from tracelens.keeping import keep_memory
 
 RUNS = 5
@@ -50,6 +50,7 @@ PARTS: dict[str, Callable[[int], dict[str, float]]] = {
     "jaeger": jaeger_json.measure,
     "large": large.measure,
     "mesh": mesh.measure,
+    "remote": remote.measure,
     "store": store.measure,
     "ingest": lambda _spans: ingest.measure(),
     "start-up": lambda _spans: start_up(),

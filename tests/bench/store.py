@@ -46,9 +46,9 @@ def batches(spans: int) -> Iterator[pl.DataFrame]:
         made += some
 
 
-def filled(folder: Path, spans: int) -> tuple[Store, float]:
+def filled(location: Path | str, spans: int) -> tuple[Store, float]:
     """Return a store of a day, and how many seconds its appends took."""
-    store = Store.open(folder, create=True)
+    store = Store.open(location, create=True)
     took = 0.0
     for number, frame in enumerate(batches(spans)):
         arrived = int(frame["start_time_unix_nano"][0])
@@ -77,7 +77,7 @@ def looked_up(store: Store) -> float:
     """Return the milliseconds of opening a trace."""
     some = store.scan(columns=["trace_id"]).collect()["trace_id"].sample(RUNS, seed=1).to_list()
     waiting = iter(some)
-    return milliseconds(lambda: Store.open(store.path).trace(next(waiting)))
+    return milliseconds(lambda: Store.open(str(store.place)).trace(next(waiting)))
 
 
 def measure(spans: int) -> dict[str, float]:

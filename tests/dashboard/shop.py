@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
@@ -19,6 +19,7 @@ from tracelens.spans import CLIENT, INTERNAL, SERVER, STATUS_ERROR
 from tracelens.store import Store
 
 MS = 1_000_000
+Where = TypeVar("Where", Path, str)
 RETRIED = 0.05  # share of catalog's queries in the second half
 
 
@@ -158,7 +159,7 @@ def spans(count: int, start_nano: int, length_nano: int, *, seed: int = 7) -> pl
     return frame(row for rows in traces(count, start_nano, length_nano, seed=seed) for row in rows)
 
 
-def store(path: Path, *frames: pl.DataFrame) -> Path:
+def store(path: Where, *frames: pl.DataFrame) -> Where:
     """Put spans into a new store, one commit a frame."""
     made = Store.open(path, create=True)
     for number, one in enumerate(frames, 1):

@@ -11,6 +11,7 @@ from streamlit.testing.v1 import AppTest
 from streamlit.util import calc_hash
 
 import dashboard
+from tests import s3
 from tests.dashboard import shop
 from tracelens.store import Store
 
@@ -18,7 +19,7 @@ SCRIPT = Path(dashboard.__file__).parent / "app.py"
 MINUTE = 60_000_000_000
 
 
-def run(source: Path, monkeypatch: pytest.MonkeyPatch, page: str = "overview", **params: str) -> AppTest:
+def run(source: Path | str, monkeypatch: pytest.MonkeyPatch, page: str = "overview", **params: str) -> AppTest:
     """Run a page once; it must not raise."""
     monkeypatch.setenv("TRACELENS_SOURCE", str(source))
     app = AppTest.from_file(str(SCRIPT), default_timeout=60)
@@ -270,3 +271,11 @@ def test_a_source_that_is_not_there_is_said(tmp_path: Path, monkeypatch: pytest.
     shown = drawn(run(tmp_path / "nowhere", monkeypatch))
     assert words(shown["head"]["title"]) == "This cannot be read"
     assert "nowhere" in words(shown["head"]["callout"])
+
+
+def test_overview_of_object_storage(monkeypatch: pytest.MonkeyPatch) -> None:
+    with s3.serving() as server, s3.environment(server):
+        url = f"{server.bucket('shop')}/store"
+        shop.store(url, shop.spans(200, 1_767_571_200 * 10**9, 60 * MINUTE))
+        shown = drawn(run(url, monkeypatch, window="all"))
+        assert len(shown["routes"]["rows"]) == 8

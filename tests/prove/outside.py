@@ -69,7 +69,7 @@ class Compared:
     twice: int  # there more than once
 
 
-def compare(store: Path, acknowledged: Iterable[bytes]) -> Compared:
+def compare(store: Path | str, acknowledged: Iterable[bytes]) -> Compared:
     """Look for every acknowledged span in the store, and for any that is there twice."""
     counts = Counter(Store.open(store).scan(columns=["span_id"]).collect()["span_id"].to_list())
     lost = sum(span not in counts for span in acknowledged)

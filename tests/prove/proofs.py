@@ -7,7 +7,21 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tests.prove import care, clients, compare, damage, disks, floods, fuzz, injections, kills, overload, power, reality
+from tests.prove import (
+    care,
+    clients,
+    compare,
+    damage,
+    disks,
+    floods,
+    fuzz,
+    injections,
+    kills,
+    overload,
+    power,
+    reality,
+    remote,
+)
 from tests.prove.rows import Row
 
 Run = Callable[[Path, int], Row | list[Row]]
@@ -51,6 +65,10 @@ PROOFS = {
     "sync-slow": Proof(disks.slow_syncs, 60, 6),
     "disk-full": Proof(disks.full, 5, 1),
     "store-away": Proof(disks.store_away, 60, 8),
+    "remote-away": Proof(remote.away, 60, 4),
+    "remote-lost": Proof(remote.lost_answers, 100, 4),
+    "remote-together": Proof(remote.together, 200_000, 4_000),
+    "remote-kills": Proof(remote.kills, 100, 4),
     "injections": Proof(injections.long, 2_000, 60, injections.short),
     "what-if": Proof(reality.compared, 5_000, 40, reality.short),
     "clients": Proof(clients.every_field, 10_000, 1_000, clients.python_only),

@@ -51,7 +51,10 @@ class Switch(StrEnum):
 
 
 SourceArgument = Annotated[
-    str, typer.Argument(metavar="SOURCE", help="A store or data directory; a dump: file, folder, glob, or - for stdin.")
+    str,
+    typer.Argument(
+        metavar="SOURCE", help="A store (folder or URL) or data directory; a dump: file, folder, glob, or - for stdin."
+    ),
 ]
 FormatOption = Annotated[Format, typer.Option("--format", help="How the answer is written.")]
 SinceOption = Annotated[

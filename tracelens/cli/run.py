@@ -38,7 +38,9 @@ class LogFormat(StrEnum):
 DataOption = Annotated[
     Path, typer.Option(envvar="TRACELENS_DATA_DIR", help="Local folder of the collector: log, lock, addresses.")
 ]
-StoreOption = Annotated[str | None, typer.Option(help="Folder of the store; DATA_DIR/store when not given.")]
+StoreOption = Annotated[
+    str | None, typer.Option(help="Store: a folder, or a URL as s3://BUCKET/PREFIX; DATA_DIR/store when not given.")
+]
 InsecureOption = Annotated[bool, typer.Option(help="Allow addresses beyond loopback without encryption or a password.")]
 
 
@@ -160,6 +162,6 @@ def demo(
 
 VERBS: dict[Callable[..., None], str] = {
     up: "tracelens up --data-dir /var/lib/tracelens",
-    collect: "tracelens collect --store /mnt/spans --workers 4",
+    collect: "tracelens collect --store s3://bucket/spans --workers 4",
     demo: "tracelens demo --rate 50",
 }

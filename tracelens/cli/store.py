@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Care for a store.", no_args_is_help=True, rich_markup_mode=None)
 HOURS_SHOWN = 24
-StoreArgument = Annotated[str, typer.Argument(metavar="DIR", help="A store, or a collector's data directory.")]
+StoreArgument = Annotated[
+    str, typer.Argument(metavar="DIR", help="A store: folder or URL; or a collector's data directory.")
+]
 
 
 @app.callback(epilog="Example: tracelens store verify tracelens-data")
@@ -45,7 +47,7 @@ def info(
     found = _opened(directory)
     every = hours(found)
     span, size = found.time_range(), sum(hour.size for hour in every)
-    waiting = sum(path.stat().st_size for path in unneeded(found))
+    waiting = sum(file.size for file in unneeded(found))
     rollups = Rollups(found)
     parts = [part for table in rollups.every for part in table.parts()]
     rollup_size, settled = sum(part.size for part in parts), rollups.settled()
@@ -161,14 +163,21 @@ def retain(
     for hour in gone:
         sys.stdout.write(f"{hour.name}  {hour.spans:>12,} spans  {hour.size:>14,} bytes\n")
     spans, freed = sum(hour.spans for hour in gone), sum(hour.size for hour in gone)
-    said = "would be let go" if dry_run else "let go; the disk has the room back within some minutes"
+    said = (
+        "would be let go"
+        if dry_run
+        else "let go; the room is there again within some minutes, of a URL within some hours"
+    )
     sys.stdout.write(f"{_hours(len(gone))}, {spans:,} spans, {freed:,} bytes {said}\n")
 
 
 def _opened(directory: str) -> Store:
-    """Return the store in a folder, or in a data directory."""
+    """Return the store in a folder, at a URL, or in a data directory."""
+    from tracelens.locations import is_url
     from tracelens.store import Store, is_store
 
+    if is_url(directory):
+        return Store.open(directory)
     path = Path(directory)
     return Store.open(path if is_store(path) or not is_store(path / "store") else path / "store")
 

@@ -98,7 +98,9 @@ def findings(asked: Asked) -> None:
 @app.command(name="import", epilog="Example: tracelens import spans.jsonl.gz --store tracelens-data/store")
 def import_dump(
     dump: Annotated[str, typer.Argument(metavar="DUMP", help="A dump: file, folder, glob, or - for stdin.")],
-    store: Annotated[str, typer.Option(help="Folder of the store; made when it is not there.")],
+    store: Annotated[
+        str, typer.Option(help="Store: a folder, or a URL as s3://BUCKET/PREFIX; made when it is not there.")
+    ],
     input_format: InputOption = None,
     strict: StrictOption = False,
 ) -> None:

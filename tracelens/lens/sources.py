@@ -18,6 +18,7 @@ import polars as pl
 
 from tracelens import dumps
 from tracelens.columns import compact
+from tracelens.locations import is_url
 from tracelens.needed import is_needed, with_left_out
 from tracelens.settle import Rollups
 from tracelens.spans import concat
@@ -65,10 +66,12 @@ class Source(Protocol):
 
 
 def open_source(source: str, *, input_format: str | None = None, strict: bool = False) -> Source:
-    """Return the source that `source` names: a store, a data directory, or a dump.
+    """Return the source that `source` names: a store (folder or URL), a data directory, or a dump.
 
     A dump is read when it is first asked: InputError then, when there is nothing to read.
     """
+    if is_url(source):
+        return StoreSource(source)
     path = Path(source)
     for candidate in (path, path / "store"):
         if input_format is None and source != "-" and is_store(candidate):
@@ -168,7 +171,7 @@ class DumpSource:
 class StoreSource:
     """Spans of a store, which a collector may be writing."""
 
-    path: Path
+    path: str | Path  # a folder, or a URL
     live: bool = field(default=True, init=False)
 
     @cached_property
@@ -187,7 +190,8 @@ class StoreSource:
 
     def load(self, start_nano: int | None, end_nano: int | None, keys: Collection[str]) -> Loaded:
         columns = [name for name in self.store.columns() if is_needed(name, keys)]
-        return Loaded(_complete(self.scan(start_nano, end_nano, columns)))
+        with self.store.place.told():
+            return Loaded(_complete(self.scan(start_nano, end_nano, columns)))
 
     @cached_property
     def rollups(self) -> Rollups:
@@ -209,14 +213,18 @@ class StoreSource:
     def parts(self, start_nano: int | None, end_nano: int | None, keys: Collection[str]) -> Iterator[Loaded]:
         columns = [name for name in self.store.columns() if is_needed(name, keys)]
         for scanned in self.store.scans(*_margins(start_nano, end_nano), columns):
-            yield Loaded(with_left_out(scanned).collect())
+            with self.store.place.told():
+                read = with_left_out(scanned).collect()
+            yield Loaded(read)
 
     def whole(self, trace_ids: pl.Series, start_nano: int | None, end_nano: int | None) -> pl.DataFrame:
         wanted = pl.col("trace_id").is_in(trace_ids.implode())
-        return self.scan(start_nano, end_nano, self.store.columns()).filter(wanted).collect()
+        with self.store.place.told():
+            return self.scan(start_nano, end_nano, self.store.columns()).filter(wanted).collect()
 
     def trace(self, trace_id: bytes) -> pl.DataFrame:
-        return self.store.trace(trace_id)
+        with self.store.place.told():
+            return self.store.trace(trace_id)
 
     def scan(self, start_nano: int | None, end_nano: int | None, columns: list[str]) -> pl.LazyFrame:
         """Return the spans near a window."""

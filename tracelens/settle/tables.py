@@ -46,7 +46,7 @@ class Rollups:
 
     def __post_init__(self) -> None:
         def table(name: str, schema: pl.Schema) -> Rollup:
-            return Rollup(self.store.path, name, schema)
+            return Rollup(self.store.folder, name, schema)
 
         object.__setattr__(self, "traces", table("traces", TRACE_ROWS))
         object.__setattr__(self, "carried", table("carried", CARRIED))

@@ -1,4 +1,4 @@
-"""Spans at rest: a Delta table on local disk. FORMAT.md beside this file draws it."""
+"""Spans at rest: a Delta table on local disk or object storage. FORMAT.md beside this file draws it."""
 
 from __future__ import annotations
 

@@ -12,7 +12,6 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 
 import polars as pl
 from deltalake.transaction import AddAction
@@ -88,7 +87,7 @@ def _compact_hour(store: Store, hour: str, chosen: Sequence[DataFile], stop: Cal
     found = 0
     for low, high in pairwise([None, *cuts(spans, rows, TARGET_ROWS), None]):
         if stop():
-            _remove(store.path, added)
+            store.place.remove([action.path for action in added])
             return None
         # From one bound to before the next.
         part = spans
@@ -98,12 +97,12 @@ def _compact_hour(store: Store, hour: str, chosen: Sequence[DataFile], stop: Cal
             part = part.filter(pl.col("trace_id") < high)
         frame = part.collect().sort("trace_id", "start_time_unix_nano")
         if len(frame):
-            added.append(files.write(store.path, frame, hour, data_change=False, by_trace=True))
+            added.append(store.place.write(frame, hour, data_change=False, by_trace=True))
             found += len(frame)
     if found != rows:
-        _remove(store.path, added)
+        store.place.remove([action.path for action in added])
         raise StoreError(
-            f"{store.path}: {found} spans in files of {hour} that should have {rows}. The files stay as they are. "
+            f"{store.place}: {found} spans in files of {hour} that should have {rows}. The files stay as they are. "
             "Were they changed by hand?"
         )
     if not store.replace(chosen, added, APPLICATION):
@@ -120,8 +119,3 @@ def cuts(spans: pl.LazyFrame, rows: int, most_rows: int) -> list[bytes]:
     every = max(rows // SAMPLE, 1)
     ids = spans.select("trace_id").gather_every(every).collect(engine="streaming")["trace_id"].sort()
     return sorted({ids[len(ids) * k // ranges] for k in range(1, ranges)})
-
-
-def _remove(table: Path, added: Sequence[AddAction]) -> None:
-    for action in added:
-        (table / action.path).unlink(missing_ok=True)

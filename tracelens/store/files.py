@@ -1,4 +1,4 @@
-"""The store's files on disk: written whole, synced, and listed with what prunes them."""
+"""The store's files: written whole, on a local disk synced, and listed with what prunes them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 from deltalake import DeltaTable
@@ -49,6 +50,44 @@ def hour_of(unix_nano: int) -> str:
     return time.strftime("%Y-%m-%dT%H", time.gmtime(unix_nano // 1_000_000_000))
 
 
+def named(frame: pl.DataFrame, hour: str, *, by_trace: bool) -> str:
+    """Return the path of a new file, relative to the table; by_trace: it tells the range of its trace ids."""
+    name = f"part-{uuid.uuid4().hex}.parquet"
+    if by_trace:
+        ids = frame["trace_id"]
+        name = f"traces-{ids[0].hex()}-{ids[-1].hex()}-{uuid.uuid4().hex[:12]}.parquet"
+    return f"{PARTITION}={hour}/{name}"
+
+
+def put(frame: pl.DataFrame, target: str | Path, *, data_change: bool, by_trace: bool, **how: Any) -> None:
+    """Write a frame as Parquet, without the columns that have no value. how: more that polars is told."""
+    kept = [column for column in frame.columns if frame[column].null_count() < len(frame)]
+    frame.lazy().select(kept).sink_parquet(
+        target,
+        compression="zstd",
+        compression_level=SMALLEST if by_trace else FAST if data_change else SMALL,
+        row_group_size=ROW_GROUP,
+        maintain_order=True,
+        **how,
+    )
+
+
+def adding(frame: pl.DataFrame, path: str, hour: str, size: int, *, data_change: bool) -> AddAction:
+    """Return the action that adds a file, with the statistics of what is in it."""
+    start, end = frame["start_time_unix_nano"], frame["end_time_unix_nano"]
+    low = {"start_time_unix_nano": start.min(), "end_time_unix_nano": end.min()}
+    high = {"start_time_unix_nano": start.max(), "end_time_unix_nano": end.max()}
+    stats = {"numRecords": len(frame), "minValues": low, "maxValues": high, "nullCount": {}}
+    return AddAction(
+        path=path,
+        size=size,
+        partition_values={PARTITION: hour},
+        modification_time=time.time_ns() // 1_000_000,
+        data_change=data_change,
+        stats=json.dumps(stats),
+    )
+
+
 def write(
     table: Path, frame: pl.DataFrame, hour: str, *, data_change: bool = True, by_trace: bool = False
 ) -> AddAction:
@@ -57,42 +96,20 @@ def write(
     frame: at least one row; columns without a value are left out. by_trace: it is sorted by trace id, and holds all
     spans of its hour between its first and its last one: the name tells which.
     """
-    folder = table / f"{PARTITION}={hour}"
-    made = not folder.exists()
-    folder.mkdir(exist_ok=True)
-    name = f"part-{uuid.uuid4().hex}.parquet"
-    if by_trace:
-        ids = frame["trace_id"]
-        name = f"traces-{ids[0].hex()}-{ids[-1].hex()}-{uuid.uuid4().hex[:12]}.parquet"
-    kept = [column for column in frame.columns if frame[column].null_count() < len(frame)]
+    path = named(frame, hour, by_trace=by_trace)
+    file = table / path
+    made = not file.parent.exists()
+    file.parent.mkdir(exist_ok=True)
     try:
-        frame.lazy().select(kept).sink_parquet(
-            folder / name,
-            compression="zstd",
-            compression_level=SMALLEST if by_trace else FAST if data_change else SMALL,
-            row_group_size=ROW_GROUP,
-            sync_on_close="all",
-            maintain_order=True,
-        )
+        put(frame, file, data_change=data_change, by_trace=by_trace, sync_on_close="all")
     except BaseException:  # a full disk, above all: half a file would only make it fuller
         with suppress(OSError):  # of a disk that takes nothing: the first error is the one to tell
-            (folder / name).unlink()
+            file.unlink()
         raise
-    sync(folder)
+    sync(file.parent)
     if made:
         sync(table)
-    start, end = frame["start_time_unix_nano"], frame["end_time_unix_nano"]
-    low = {"start_time_unix_nano": start.min(), "end_time_unix_nano": end.min()}
-    high = {"start_time_unix_nano": start.max(), "end_time_unix_nano": end.max()}
-    stats = {"numRecords": len(frame), "minValues": low, "maxValues": high, "nullCount": {}}
-    return AddAction(
-        path=f"{PARTITION}={hour}/{name}",
-        size=(folder / name).stat().st_size,
-        partition_values={PARTITION: hour},
-        modification_time=time.time_ns() // 1_000_000,
-        data_change=data_change,
-        stats=json.dumps(stats),
-    )
+    return adding(frame, path, hour, file.stat().st_size, data_change=data_change)
 
 
 def active(table: DeltaTable) -> list[DataFile]:
@@ -111,6 +128,15 @@ def active(table: DeltaTable) -> list[DataFile]:
         for row in actions.iter_rows(named=True)
     ]
     return sorted(files, key=lambda file: (file.first_start_nano, file.path))
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A file that is there, whether a version needs it or not."""
+
+    path: str  # relative to the table
+    size: int
+    modified_seconds: float  # by the clock of who keeps it
 
 
 @contextmanager

@@ -6,22 +6,20 @@ called: two of them at once doubled a table.
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict
-from contextlib import suppress
-from pathlib import Path
 
 import polars as pl
 
 from tracelens.errors import StoreError
-from tracelens.store import files
-from tracelens.store.files import PARTITION, DataFile
+from tracelens.store.files import DataFile, Found
+from tracelens.store.places import DAY_SECONDS
 from tracelens.store.table import Store
 
 MANY = 50  # small files of one hour: each costs every query about 0.25 ms
 MOST_ROWS = 500_000  # read and sorted at once, in 0.8 GB of memory; 2,000,000 took 2.9 GB and 9 s
 SMALL_ROWS = MOST_ROWS // 2  # a file with more is left alone: two of them may be one file
 GRACE_SECONDS = 600.0  # longer than the longest query: removed files stay so long for those who read them
+STRAY_SECONDS = DAY_SECONDS  # longer than an append or a compaction takes, by far
 APPLICATION = "maintenance"
 
 
@@ -43,10 +41,10 @@ def fold(store: Store, *, many: int = MANY) -> int:
         merged = _read(store, chosen).sort("trace_id", "start_time_unix_nano")
         if len(merged) != sum(file.rows for file in chosen):
             raise StoreError(
-                f"{store.path}: {len(merged)} spans in files of {hour} that should have "
+                f"{store.place}: {len(merged)} spans in files of {hour} that should have "
                 f"{sum(file.rows for file in chosen)}. The files stay as they are. Were they changed by hand?"
             )
-        added = files.write(store.path, merged, hour, data_change=False)
+        added = store.place.write(merged, hour, data_change=False)
         if not store.replace(chosen, [added], APPLICATION):
             continue
         spared += len(chosen) - 1
@@ -65,29 +63,33 @@ def _at_most(small: list[DataFile]) -> list[DataFile]:
 
 
 def _read(store: Store, chosen: list[DataFile]) -> pl.DataFrame:
-    paths = [store.path / file.path for file in chosen]
-    return pl.concat([pl.scan_parquet(path, hive_partitioning=False) for path in paths], how="diagonal").collect()
+    scans = [
+        pl.scan_parquet(store.place.at(file.path), hive_partitioning=False, storage_options=store.place.reading)
+        for file in chosen
+    ]
+    return pl.concat(scans, how="diagonal").collect()
 
 
-def unneeded(store: Store) -> list[Path]:
+def unneeded(store: Store) -> list[Found]:
     """Return the files that no version needs: replaced or let go, or written by an append that never committed."""
+    every = store.place.found()  # before the version is read: what is committed meanwhile is in that
+    return _not_of(store, every)
+
+
+def _not_of(store: Store, every: list[Found]) -> list[Found]:
     needed = {file.path for file in store.files()}
-    every = Path(store.path).glob(f"{PARTITION}=*/*.parquet")
-    return [path for path in every if str(path.relative_to(store.path)) not in needed]
+    return [file for file in every if file.path not in needed]
 
 
-def sweep(store: Store, *, grace_seconds: float = GRACE_SECONDS) -> int:
+def sweep(store: Store, *, grace_seconds: float = GRACE_SECONDS, stray_seconds: float = STRAY_SECONDS) -> int:
     """Delete files that no version needs, and the folders of hours that hold no other.
 
-    Returns how many files. One younger than the grace is left for those who still read it.
+    Returns how many files. One younger than the grace is left for those who still read it; on object storage, one
+    that the log never had is left for `stray_seconds`, for those who may be about to commit it.
     """
-    before = time.time() - grace_seconds
-    with files.alone(store.path):  # a file that is about to be committed is as new as its commit
-        gone = [path for path in unneeded(store) if path.stat().st_mtime < before]
-        for path in gone:
-            path.unlink()
-            with suppress(OSError):  # it holds others
-                path.parent.rmdir()
-    if gone:
-        files.sync(store.path)
+    with store.place.alone():  # a file that is about to be committed is as new as its commit
+        every = store.place.found()
+        some = _not_of(store, every)
+        gone = store.place.removable(some, every, store.table(), grace_seconds, stray_seconds) if some else []
+        store.place.remove([file.path for file in gone])
     return len(gone)

@@ -48,15 +48,17 @@ class Part:
 class Rollup:
     """One table of rollup rows, each with a `start_unix_nano`."""
 
-    def __init__(self, store: Path, name: str, schema: pl.Schema) -> None:
+    def __init__(self, store: Path | None, name: str, schema: pl.Schema) -> None:
+        """store: its folder; None for one on object storage, which has no rollups yet."""
         self.name, self.schema = name, schema
-        self.path = store / FOLDER / name
+        self._in_folder = store is not None
+        self.path = (store or Path()) / FOLDER / name
         self._listed: tuple[int, list[Part]] | None = None
         self._table: DeltaTable | None = None
 
     def exists(self) -> bool:
         """Whether anything was ever put into it."""
-        return files.has_log(self.path)
+        return self._in_folder and files.has_log(self.path)
 
     def settled(self) -> int:
         """Return the number of the last hour of arrival that it holds, hours since 1970; -1 for none."""

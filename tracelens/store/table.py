@@ -6,8 +6,8 @@ files is `fold.py`'s.
 
 from __future__ import annotations
 
-import os
 import time
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -22,76 +22,87 @@ from tracelens.spans import SPANS, dtype, empty, is_attribute
 from tracelens.store import columns as layout
 from tracelens.store import files
 from tracelens.store.files import PARTITION, DataFile
+from tracelens.store.places import Folder, Place, Swept, place_of
 
 DESCRIPTION = "TraceLens spans, format "
 FORMAT = 1  # of what this program writes; stores from before it was told say nothing
-CHECKPOINT_EVERY = 100  # commits: a reader then opens one Parquet file and at most so many JSON ones
+CHECKPOINT_EVERY = 100  # commits, or more often where reading them takes longer
 CONFIGURATION = {
     "delta.checkpointInterval": "1000000",  # ours, synced, instead of deltalake's own
     "delta.logRetentionDuration": "interval 1 hours",  # nobody travels back in time here
     "delta.enableExpiredLogCleanup": "true",
+    # What was let go is named so long: longer than it stays, and not a week, which every checkpoint would hold.
+    "delta.deletedFileRetentionDuration": "interval 6 hours",
 }
 RETRIES = 20  # of a commit that lost a race: appends that widen nothing never conflict, they queue
 RACES = 20  # lost to others that widen the table, each anew from their version
+MARK = "tracelens.append"  # a random text in a commit, by which who made it knows it again
 
 
-class _Swept(Exception):
-    """A file took so long to write that it was removed as one that no version needs."""
-
-
-def is_store(path: str | Path) -> bool:
-    """Whether a folder is a store."""
-    return (Path(path) / "_delta_log").is_dir()
+def is_store(location: str | Path) -> bool:
+    """Whether a store is in a folder, or at a URL. Raises StoreError when object storage does not tell."""
+    return place_of(location).exists()
 
 
 class Store:
-    """A Delta table of spans on local disk. One instance a thread; any number of processes."""
+    """A Delta table of spans, in a folder or at a URL. One instance a thread; any number of processes."""
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+    def __init__(self, location: str | Path) -> None:
+        self.place: Place = place_of(location)
         self._table = self._fresh()
-        _check_format(self.path, self._table)
+        _check_format(self.place, self._table)
         self._listed: tuple[int, list[DataFile]] | None = None
         self._synced = -1  # the commit up to which we know that all are on disk
 
     @classmethod
-    def open(cls, path: str | Path, *, create: bool = False) -> Store:
-        """Return the store in a folder; with `create` one is made when there is none.
+    def open(cls, location: str | Path, *, create: bool = False) -> Store:
+        """Return the store in a folder, or at a URL; with `create` one is made when there is none.
 
         Raises StoreError when there is none, or what is there cannot be read.
         """
-        if not create and not is_store(path):
-            raise StoreError(f"{path}: no store is here. `tracelens up` and `tracelens import` make one.")
+        place = place_of(location)
+        there = place.exists()
+        if not create and not there:
+            raise StoreError(f"{place}: no store is here. `tracelens up` and `tracelens import` make one.")
         if create:
-            if is_store(path):
+            if there:
                 with suppress(DeltaError, OSError):  # a log that is torn is read when it is mended
-                    _check_format(Path(path), DeltaTable(str(path)))
-            files.mend_log(Path(path))
-        if create and not files.has_log(Path(path)):
-            Path(path).mkdir(parents=True, exist_ok=True)
-            DeltaTable.create(
-                str(path),
-                layout.new_table(),
-                mode="ignore",
-                partition_by=[PARTITION],
-                name="spans",
-                description=f"{DESCRIPTION}{FORMAT}",
-                configuration=CONFIGURATION,
-            )
-            files.sync_log(Path(path), -1)
-            files.sync(Path(path).absolute().parent)
-        return cls(path)
+                    _check_format(place, place.table())
+            place.mend()
+        if create and not place.has_log():
+            place.prepare()
+            _make(place)
+            place.made()
+        return cls(location)
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder it is in; None when it is at a URL."""
+        return self.place.path if isinstance(self.place, Folder) else None
+
+    @property
+    def path(self) -> Path:
+        """The folder it is in. Raises StoreError when it is at a URL."""
+        if isinstance(self.place, Folder):
+            return self.place.path
+        raise StoreError(f"{self.place}: this needs a store in a local folder.")
 
     def _fresh(self) -> DeltaTable:
         try:
-            return DeltaTable(str(self.path))
+            with self.place.told():
+                return self.place.table()
         except (DeltaError, OSError) as error:
-            raise StoreError(f"{self.path}: the store cannot be read: {error}. Is _delta_log whole?") from error
+            raise StoreError(f"{self.place}: the store cannot be read: {error}. Is _delta_log whole?") from error
 
     def _current(self) -> DeltaTable:
         """Return the reading handle at the newest version."""
-        self._table.update_incremental()
+        with self.place.told():
+            self._table.update_incremental()
         return self._table
+
+    def table(self) -> DeltaTable:
+        """Return a handle of its own at the newest version."""
+        return self._fresh()
 
     def version(self) -> int:
         """Return the number of the newest commit."""
@@ -134,35 +145,51 @@ class Store:
         return current.transaction_version(application)
 
     def append(
-        self, frame: pl.DataFrame, transactions: Mapping[str, int], *, arrived_unix_nano: int | None = None
+        self,
+        frame: pl.DataFrame,
+        transactions: Mapping[str, int],
+        *,
+        arrived_unix_nano: int | None = None,
+        after: Mapping[str, int | None] | None = None,
     ) -> bool:
         """Append spans in one file and one commit that carries application transactions.
 
         transactions: application -> version. arrived_unix_nano: now, unless told. Returns False, and writes nothing,
-        when any of them was committed already: the spans are in the store.
+        when any of them was committed already: the spans are in the store. after: the versions that the caller knows
+        to be committed of them; when there are others, nothing is written, too, and False is returned.
         On return all is on disk.
         """
         hour = files.hour_of(time.time_ns() if arrived_unix_nano is None else arrived_unix_nano)
+        mark, first = uuid.uuid4().hex, None
         for _ in range(RACES):
             # A handle commits once: deltalake refuses a second transaction of one application on it.
             table = self._fresh()
             if _holds(table, transactions):
                 self._sync(table.version())
+                return first is not None and self._is_marked(table, mark, first)
+            if after is not None and any(table.transaction_version(name) != after[name] for name in after):
                 return False
             before = table.version()
+            first = before if first is None else first
             try:
                 new = layout.promoted(frame, self._names(table))
                 if new:
-                    table.alter.add_columns([layout.field(name) for name in new])
+                    with self.place.told():
+                        table.alter.add_columns([layout.field(name) for name in new])
                     table = self._fresh()
                     self._sync(table.version())
                 fitted = layout.fit(frame, self._names(table))
-                actions = [files.write(self.path, fitted, hour)] if len(fitted) else []
-                self._commit(table, actions, transactions, before)
-            except (CommitFailedError, _Swept):  # another process widened the table, or appended the same
+                actions = [self.place.write(fitted, hour)] if len(fitted) else []
+                self._commit(table, actions, transactions, before, mark)
+            except (CommitFailedError, Swept):  # another process widened the table, or appended the same
                 continue  # the file is left to `sweep`, which knows what is needed
             return True
-        raise StoreError(f"{self.path}: {RACES} commits in a row lost against others. Does somebody import in a loop?")
+        raise StoreError(f"{self.place}: {RACES} commits in a row lost against others. Does somebody import in a loop?")
+
+    def _is_marked(self, table: DeltaTable, mark: str, since: int) -> bool:
+        """Whether a commit after a version is ours: its answer was lost, and asked again, it lost against itself."""
+        with self.place.told():
+            return any(commit.get(MARK) == mark for commit in table.history(table.version() - since))
 
     def replace(self, old: Sequence[DataFile], added: Sequence[AddAction], application: str) -> bool:
         """Put files in the place of others, in one commit.
@@ -187,7 +214,7 @@ class Store:
         # refuses a transaction of the same application that was committed after it.
         if {file.path for file in old} <= {file.path for file in files.active(table)}:
             number = (table.transaction_version(application) or 0) + 1
-            with suppress(CommitFailedError, _Swept):
+            with suppress(CommitFailedError, Swept):
                 self._commit(table, [*added, *removed], {application: number}, table.version())
                 return True
         return False  # what was added is left to `sweep`
@@ -198,19 +225,21 @@ class Store:
         actions: Sequence[AddAction | RemoveAction],
         transactions: Mapping[str, int],
         before: int,
+        mark: str | None = None,
     ) -> None:
         """Commit, put the commit on disk, and write a checkpoint now and then.
 
-        Raises _Swept, and commits nothing, when a file that is added is not there.
+        Raises Swept, and commits nothing, when a file that is added is not there.
         """
-        with files.alone(self.path):
-            self._touch(actions)
+        with self.place.alone(), self.place.told():
+            self.place.fresh(actions)
             table.create_write_transaction(
                 list(actions),
                 mode="append",
                 schema=table.schema(),
                 partition_by=[PARTITION],
                 commit_properties=CommitProperties(
+                    custom_metadata=None if mark is None else {MARK: mark},
                     max_commit_retries=RETRIES,
                     app_transactions=[Transaction(name, version) for name, version in transactions.items()],
                 ),
@@ -220,26 +249,17 @@ class Store:
             )
         current = self._current()
         self._sync(current.version())
-        if current.version() // CHECKPOINT_EVERY > before // CHECKPOINT_EVERY:
-            current.create_checkpoint()
-            for made in (self.path / "_delta_log").glob(f"{current.version():020}.checkpoint*"):
-                files.sync(made)
-            files.sync(self.path / "_delta_log")
-            current.cleanup_metadata()
-
-    def _touch(self, actions: Sequence[AddAction | RemoveAction]) -> None:
-        """Have `sweep` leave files alone for its grace from now on: what is added, and what readers may still read."""
-        for action in actions:
-            try:
-                os.utime(self.path / action.path)
-            except FileNotFoundError:
-                if isinstance(action, AddAction):
-                    raise _Swept(action.path) from None
+        every = min(CHECKPOINT_EVERY, self.place.checkpoint_every)
+        if current.version() // every > before // every:
+            with self.place.told():
+                current.create_checkpoint()
+                self.place.sync_checkpoint(current.version())
+                current.cleanup_metadata()
 
     def _sync(self, seen: int) -> None:
         """Have all commits up to one on disk: who made them may have died before."""
         if seen > self._synced:
-            files.sync_log(self.path, self._synced)
+            self.place.sync_log(self._synced)
             self._synced = seen
 
     def scan(
@@ -254,7 +274,7 @@ class Store:
         columns: of `columns()`; all when not given. None is an open end.
         """
         paths = self._holding(start_nano, end_nano)
-        return _scanned(paths, self.columns(), columns, start_nano, end_nano, predicate)
+        return self._scanned(paths, self.columns(), columns, start_nano, end_nano, predicate)
 
     def scans(
         self, start_nano: int | None = None, end_nano: int | None = None, columns: Sequence[str] | None = None
@@ -262,16 +282,16 @@ class Store:
         """Yield what `scan` returns a file at a time: polars reads far ahead in many, and memory may not hold that."""
         known = self.columns()
         for path in self._holding(start_nano, end_nano):
-            yield _scanned([path], known, columns, start_nano, end_nano, None)
+            yield self._scanned([path], known, columns, start_nano, end_nano, None)
 
     def scan_files(self, some: Sequence[DataFile]) -> pl.LazyFrame:
         """Return the spans of some files, with every column of the table."""
-        return _scanned([self.path / file.path for file in some], self.columns(), None, None, None, None)
+        return self._scanned([self.place.at(file.path) for file in some], self.columns(), None, None, None, None)
 
-    def _holding(self, start_nano: int | None, end_nano: int | None) -> list[Path]:
+    def _holding(self, start_nano: int | None, end_nano: int | None) -> list[str]:
         """Return the files that may hold spans that start in [start_nano, end_nano)."""
         return [
-            self.path / file.path
+            self.place.at(file.path)
             for file in self.files()
             if (start_nano is None or file.last_start_nano >= start_nano)
             and (end_nano is None or file.first_start_nano < end_nano)
@@ -288,22 +308,79 @@ class Store:
         found: set[str] = set()
         if some:
             ids = pl.scan_parquet(
-                [self.path / file.path for file in some],
+                [self.place.at(file.path) for file in some],
                 schema={"trace_id": pl.Binary},
                 extra_columns="ignore",
                 hive_partitioning=False,
+                storage_options=self.place.reading,
                 include_file_paths="file",
             )
             found = set(ids.filter(wanted).select(pl.col("file").unique()).collect()["file"])
-        return self.scan_files([file for file in some if str(self.path / file.path) in found]).filter(wanted).collect()
+        return self.scan_files([file for file in some if self.place.at(file.path) in found]).filter(wanted).collect()
+
+    def _scanned(
+        self,
+        paths: list[str],
+        known: Sequence[str],
+        columns: Sequence[str] | None,
+        start_nano: int | None,
+        end_nano: int | None,
+        predicate: pl.Expr | None,
+    ) -> pl.LazyFrame:
+        """Return the spans of files that start in a window. known: the table's columns; columns: those wanted."""
+        wanted = list(known if columns is None else columns)
+        schema = {
+            name: SPANS[name] if name in SPANS else dtype(name) for name in known if name in SPANS or is_attribute(name)
+        }
+        if not paths:
+            return (
+                empty()
+                .lazy()
+                .select(*(pl.col(name) if name in SPANS else pl.lit(None, schema[name]).alias(name) for name in wanted))
+            )
+        spans = pl.scan_parquet(
+            paths,
+            schema=schema,
+            missing_columns="insert",
+            extra_columns="ignore",
+            hive_partitioning=False,
+            storage_options=self.place.reading,
+        )
+        start = pl.col("start_time_unix_nano")
+        if start_nano is not None:
+            spans = spans.filter(start >= start_nano)
+        if end_nano is not None:
+            spans = spans.filter(start < end_nano)
+        if predicate is not None:
+            spans = spans.filter(predicate)
+        return spans.select(wanted)
 
 
-def _check_format(path: Path, table: DeltaTable) -> None:
+def _make(place: Place) -> None:
+    """Make the table. When somebody else makes it at the same time, one of the two does."""
+    with place.told():
+        try:
+            DeltaTable.create(
+                str(place),
+                layout.new_table(),
+                mode="ignore",
+                partition_by=[PARTITION],
+                name="spans",
+                description=f"{DESCRIPTION}{FORMAT}",
+                configuration=CONFIGURATION,
+                storage_options=place.options,
+            )
+        except (DeltaError, OSError):
+            if not place.has_log():
+                raise
+
+
+def _check_format(place: Place, table: DeltaTable) -> None:
     """Raise StoreError for a store that a later program has written."""
     said = (table.metadata().description or "").removeprefix(DESCRIPTION)
     if said.isdigit() and int(said) > FORMAT:
         raise StoreError(
-            f"{path}: a store of format {said}, and this TraceLens knows formats up to {FORMAT}. "
+            f"{place}: a store of format {said}, and this TraceLens knows formats up to {FORMAT}. "
             "Use the version that wrote it, or a later one. Nothing was changed."
         )
 
@@ -312,35 +389,3 @@ def _holds(table: DeltaTable, transactions: Mapping[str, int]) -> bool:
     """Whether any of some application transactions, or a later one, is in a version of the table."""
     known = {application: table.transaction_version(application) for application in transactions}
     return any(version is not None and version >= transactions[name] for name, version in known.items())
-
-
-def _scanned(
-    paths: list[Path],
-    known: Sequence[str],
-    columns: Sequence[str] | None,
-    start_nano: int | None,
-    end_nano: int | None,
-    predicate: pl.Expr | None,
-) -> pl.LazyFrame:
-    """Return the spans of files that start in a window. known: the table's columns; columns: those wanted."""
-    wanted = list(known if columns is None else columns)
-    schema = {
-        name: SPANS[name] if name in SPANS else dtype(name) for name in known if name in SPANS or is_attribute(name)
-    }
-    if not paths:
-        return (
-            empty()
-            .lazy()
-            .select(*(pl.col(name) if name in SPANS else pl.lit(None, schema[name]).alias(name) for name in wanted))
-        )
-    spans = pl.scan_parquet(
-        paths, schema=schema, missing_columns="insert", extra_columns="ignore", hive_partitioning=False
-    )
-    start = pl.col("start_time_unix_nano")
-    if start_nano is not None:
-        spans = spans.filter(start >= start_nano)
-    if end_nano is not None:
-        spans = spans.filter(start < end_nano)
-    if predicate is not None:
-        spans = spans.filter(predicate)
-    return spans.select(wanted)
