@@ -4,6 +4,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 LOCK   := uv pip compile --quiet --universal --generate-hashes --no-header --no-emit-index-url --no-emit-find-links
+# What Streamlit knows of our components is written when the project is installed.
+MANIFEST := tracelens/assets/manifest.toml
 UNIT   := -m "not envoy and not browser and not process and not slow"
 
 .DEFAULT_GOAL := help
@@ -17,13 +19,13 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV)
 
 # The project itself is installed editable, without its dependencies: those come from the lock.
-$(VENV)/.demo: requirements/demo.lock | $(BIN)/python
+$(VENV)/.demo: requirements/demo.lock $(MANIFEST) | $(BIN)/python
 	@test -e $(VENV)/.test || echo "installing the locked dependencies into $(VENV) …"
 	@test -e $(VENV)/.test || $(PIP) --require-hashes -r requirements/demo.lock
 	@$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 
-$(VENV)/.test: requirements/test.lock pyproject.toml | $(BIN)/python
+$(VENV)/.test: requirements/test.lock pyproject.toml $(MANIFEST) | $(BIN)/python
 	@echo "installing the locked dependencies, those of the tests too, into $(VENV) …"
 	@$(PIP) --require-hashes -r requirements/test.lock
 	@$(PIP) --no-deps --no-build-isolation --editable .

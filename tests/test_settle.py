@@ -300,7 +300,7 @@ def test_damage_is_told(store: Store) -> None:
     settled(store)
     table = Rollups(store).routes["minutes"]
     part = table.parts()[0]
-    path = table.path / part.path
+    path = table.place.at(part.path)
     pl.read_parquet(path).with_columns(pl.col("n") + 1).write_parquet(path)
     (found,) = wrong(store)
     assert "other minutes of routes" in found

@@ -39,7 +39,9 @@ def verify(source: str) -> Iterator[Check]:
     Raises StoreError when there is neither.
     """
     if is_url(source):
-        yield from _files(Store.open(source))
+        opened = Store.open(source)
+        yield from _files(opened)
+        yield from _rollups(Rollups(opened))
         return
     path = Path(source)
     log = path / WAL

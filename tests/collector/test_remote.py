@@ -17,10 +17,9 @@ from tests import s3
 from tests.builders import trace
 from tests.collector.test_parts import record, sealed
 from tests.running import eventually
-from tracelens import wal
+from tracelens import settle, wal
 from tracelens.errors import StoreError
 from tracelens.redact import Rules
-from tracelens.settle import settle
 from tracelens.store import Retention, Store
 from tracelens.store import hours as of_store
 
@@ -95,7 +94,7 @@ def test_a_store_that_was_at_a_url_is_not_made_anew(server: s3.Server, tmp_path:
 
 
 def test_a_store_at_a_url_is_cared_for(server: s3.Server) -> None:
-    """And not settled: rollups are made of stores in folders only."""
+    """And settled first: what is let go of stays counted."""
     store = f"{server.bucket('cared')}/store"
     made = Store.open(store, create=True)
     hours = [time.time_ns() - ago * 3_600 * 10**9 for ago in (30, 5, 0)]
@@ -105,4 +104,7 @@ def test_a_store_at_a_url_is_cared_for(server: s3.Server) -> None:
     for _ in range(2):
         caring.look(threading.Event())
     assert [len(hour.files) for hour in of_store(made)] == [1, 2]
-    assert settle(made) == []
+    rollups = settle.Rollups(made)
+    assert settle.waiting(rollups) == []
+    assert rollups.routes["hours"].scan().collect()["n"].sum() == 4
+    assert rollups.traces.scan().collect().height == 2

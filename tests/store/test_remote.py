@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -16,10 +17,11 @@ from tests.builders import synthetic, trace
 from tests.running import answer, tracelens
 from tests.store.test_store import at_once, ordered
 from tracelens.errors import StoreError, UsageError
-from tracelens.lens import Lens, Question
+from tracelens.lens import Lens, Question, long
 from tracelens.locations import is_url, whole
+from tracelens.settle import Rollups, settle, waiting
 from tracelens.store import Retention, Store, compact, fold, hours, is_store, retain, sweep
-from tracelens.store.places import DAY_SECONDS, Swept
+from tracelens.store.places import DAY_SECONDS, RETRIES, Swept
 from tracelens.verify import verify
 
 HOUR = 3_600 * 10**9
@@ -305,3 +307,48 @@ def test_a_prefix_without_a_store(url: str) -> None:
     assert not is_store(url)
     with pytest.raises(StoreError, match=f"{url}: no store is here"):
         Lens.open(url).routes(Question())
+
+
+@pytest.mark.parametrize("kind", ["busy", "lost"])
+def test_rollups_are_those_of_a_local_disk_whatever_the_storage_answers(
+    server: s3.Server, url: str, tmp_path: Path, kind: str
+) -> None:
+    """Each of its commits is answered badly, one after the other, until all went through."""
+    here, there = Store.open(tmp_path / "store", create=True), Store.open(url, create=True)
+    for number in range(3):
+        for made in (here, there):
+            made.append(synthetic(300, seed=number), {"a": number}, arrived_unix_nano=MONDAY + number * HOUR)
+    settle(here)
+    tries = 0
+    while waiting(Rollups(there)):
+        # More often than a request is made again.
+        server.fault(kind, request="PUT .*_rollups/.*json", times=2 * RETRIES)
+        with suppress(StoreError):
+            settle(there, hours=1)
+        server.well()
+        with suppress(StoreError):
+            settle(there, hours=1)
+        tries += 1
+        assert tries < 10
+    for mine, other in zip(Rollups(here).every, Rollups(there).every, strict=True):
+        rows, same = (
+            table.scan().collect().sort(pl.all().exclude("weight", "weighted_nano")) for table in (mine, other)
+        )
+        assert_frame_equal(rows, same, check_exact=False)
+    assert [check.found for check in verify(url) if check.wrong] == []
+    for table in Rollups(there).every:
+        table.sweep(NOW, NOW)
+    assert [check.found for check in verify(url) if check.wrong] == []
+
+
+def test_a_long_window_is_answered_from_rollups(store: Store) -> None:
+    for number in range(3):
+        store.append(synthetic(300, seed=number), {"a": number}, arrived_unix_nano=MONDAY + number * HOUR)
+    settle(store, hours=2)
+    truth = Lens.open(str(store.place)).routes(Question())
+    before, long.EXACT_SPANS = long.EXACT_SPANS, 0
+    found = Lens.open(str(store.place)).routes(Question())
+    long.EXACT_SPANS = before
+    assert (found.method.percentile, truth.method.percentile) == ("log-bucket", "exact")
+    counted = ("service", "route", "n", "errors", "mean_nano", "max_nano")
+    assert found.rows.select(counted).sort(counted).equals(truth.rows.select(counted).sort(counted))

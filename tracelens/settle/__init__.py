@@ -31,9 +31,7 @@ __all__ = [
 
 
 def waiting(rollups: Rollups, *, now: float | None = None) -> list[str]:
-    """Return the hours of arrival that are over and not settled yet, the oldest first; of a store at a URL none."""
-    if rollups.store.folder is None:
-        return []
+    """Return the hours of arrival that are over and not settled yet, the oldest first."""
     last = hour_of(int(((time.time() if now is None else now) - QUIET_SECONDS) * 1e9))
     done = rollups.settled()
     hours = {file.hour for file in rollups.store.files()}

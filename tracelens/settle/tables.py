@@ -22,7 +22,7 @@ from tracelens.analysis.rollups import (
 )
 from tracelens.store import Store
 from tracelens.store.files import hour_of
-from tracelens.store.fold import GRACE_SECONDS
+from tracelens.store.fold import GRACE_SECONDS, STRAY_SECONDS
 from tracelens.store.rollups import Rollup
 from tracelens.taught import Taught
 
@@ -46,7 +46,7 @@ class Rollups:
 
     def __post_init__(self) -> None:
         def table(name: str, schema: pl.Schema) -> Rollup:
-            return Rollup(self.store.folder, name, schema)
+            return Rollup(self.store.place, name, schema)
 
         object.__setattr__(self, "traces", table("traces", TRACE_ROWS))
         object.__setattr__(self, "carried", table("carried", CARRIED))
@@ -123,6 +123,6 @@ def let_go(rollups: Rollups, gone: Sequence[str], keep_seconds: float | None = N
     return files + sum(table.let_go(old) for table in rollups.every)
 
 
-def sweep(rollups: Rollups, grace_seconds: float = GRACE_SECONDS) -> int:
+def sweep(rollups: Rollups, grace_seconds: float = GRACE_SECONDS, stray_seconds: float = STRAY_SECONDS) -> int:
     """Delete the files of rollups that no version needs; return how many."""
-    return sum(table.sweep(grace_seconds) for table in rollups.every)
+    return sum(table.sweep(grace_seconds, stray_seconds) for table in rollups.every)

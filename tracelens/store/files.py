@@ -62,13 +62,14 @@ def named(frame: pl.DataFrame, hour: str, *, by_trace: bool) -> str:
 def put(frame: pl.DataFrame, target: str | Path, *, data_change: bool, by_trace: bool, **how: Any) -> None:
     """Write a frame as Parquet, without the columns that have no value. how: more that polars is told."""
     kept = [column for column in frame.columns if frame[column].null_count() < len(frame)]
-    frame.lazy().select(kept).sink_parquet(
-        target,
-        compression="zstd",
-        compression_level=SMALLEST if by_trace else FAST if data_change else SMALL,
-        row_group_size=ROW_GROUP,
-        maintain_order=True,
-        **how,
+    level = SMALLEST if by_trace else FAST if data_change else SMALL
+    sink(frame.select(kept), target, level=level, rows=ROW_GROUP, **how)
+
+
+def sink(frame: pl.DataFrame, target: str | Path, *, level: int, rows: int, **how: Any) -> None:
+    """Write a frame as Parquet. level: of zstd; rows: of a group; how: more that polars is told."""
+    frame.lazy().sink_parquet(
+        target, compression="zstd", compression_level=level, row_group_size=rows, maintain_order=True, **how
     )
 
 

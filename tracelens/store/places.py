@@ -53,6 +53,8 @@ class Place(Protocol):
     def made(self) -> None: ...  # after
     def mend(self) -> None: ...  # before an appender reads
     def table(self) -> DeltaTable: ...
+    def below(self, path: str, partition: str) -> Place: ...  # a table of its own within this one's
+    def keep(self, frame: pl.DataFrame, path: str, *, level: int, rows: int) -> int: ...  # a file; returns its size
     def at(self, path: str) -> str: ...  # what polars is given to read a file
     def size(self, path: str) -> int: ...  # raises FileNotFoundError
     def write(
@@ -82,8 +84,9 @@ class Folder:
     look_seconds = 0.0
     sweep_seconds = 60.0
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, partition: str = PARTITION) -> None:
         self.path = path
+        self.partition = partition
         self.options: dict[str, str] | None = None
         self.reading: dict[str, Any] | None = None
 
@@ -101,13 +104,25 @@ class Folder:
 
     def made(self) -> None:
         files.sync_log(self.path, -1)
-        files.sync(self.path.absolute().parent)
+        for folder in list(self.path.absolute().parents)[:2]:  # that of rollups was made, too
+            files.sync(folder)
 
     def mend(self) -> None:
         files.mend_log(self.path)
 
     def table(self) -> DeltaTable:
         return DeltaTable(str(self.path))
+
+    def below(self, path: str, partition: str) -> Place:
+        return Folder(self.path / path, partition)
+
+    def keep(self, frame: pl.DataFrame, path: str, *, level: int, rows: int) -> int:
+        file = self.path / path
+        file.parent.mkdir(exist_ok=True)
+        files.sink(frame, file, level=level, rows=rows, sync_on_close="all")
+        files.sync(file.parent)
+        files.sync(self.path)
+        return file.stat().st_size
 
     def at(self, path: str) -> str:
         return str(self.path / path)
@@ -143,7 +158,7 @@ class Folder:
 
     def found(self) -> list[Found]:
         listed = []
-        for path in self.path.glob(f"{PARTITION}=*/*.parquet"):
+        for path in self.path.glob(f"{self.partition}=*/*.parquet"):
             with suppress(FileNotFoundError):  # somebody else removes what nobody needs, too
                 told = path.stat()
                 listed.append(Found(str(path.relative_to(self.path)), told.st_size, told.st_mtime))
@@ -173,8 +188,9 @@ class Remote:
     look_seconds = 5.0  # a request each
     sweep_seconds = HOUR_SECONDS  # a request lists one hour
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, partition: str = PARTITION) -> None:
         self.url = url
+        self.partition = partition
         self.options: dict[str, str] | None = {"max_retries": str(RETRIES), "retry_timeout": f"{RETRY_SECONDS}s"}
         self.reading: dict[str, Any] | None = {"max_retries": RETRIES, "retry_timeout_ms": RETRY_SECONDS * 1_000}
 
@@ -204,6 +220,14 @@ class Remote:
 
     def table(self) -> DeltaTable:
         return DeltaTable(self.url, storage_options=self.options)
+
+    def below(self, path: str, partition: str) -> Place:
+        return Remote(f"{self.url}/{path}", partition)
+
+    def keep(self, frame: pl.DataFrame, path: str, *, level: int, rows: int) -> int:
+        with self.told():
+            files.sink(frame, self.at(path), level=level, rows=rows, storage_options=self.reading)
+        return self.size(path)
 
     def at(self, path: str) -> str:
         return f"{self.url}/{path}"
@@ -253,7 +277,7 @@ class Remote:
             return [
                 Found(file.path, file.size, file.mtime.timestamp())
                 for hour in hours
-                if hour.type is fs.FileType.Directory and hour.path.startswith(f"{PARTITION}=")
+                if hour.type is fs.FileType.Directory and hour.path.startswith(f"{self.partition}=")
                 for file in self._files.get_file_info(fs.FileSelector(hour.path, allow_not_found=True))
                 if file.path.endswith(".parquet")
             ]

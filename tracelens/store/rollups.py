@@ -8,13 +8,11 @@ that an hour is in it once, whoever makes it and however often it is tried.
 from __future__ import annotations
 
 import json
-import os
 import time
 import uuid
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 import polars as pl
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Schema, Transaction
@@ -22,7 +20,8 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.transaction import AddAction, RemoveAction
 
 from tracelens.errors import StoreError
-from tracelens.store import files
+from tracelens.store.places import Place, Swept
+from tracelens.store.table import CONFIGURATION
 
 FOLDER = "_rollups"  # readers of Delta pass over what begins so
 ARRIVED = "arrived"  # the hour of arrival its rows were made of, as a partition
@@ -48,17 +47,17 @@ class Part:
 class Rollup:
     """One table of rollup rows, each with a `start_unix_nano`."""
 
-    def __init__(self, store: Path | None, name: str, schema: pl.Schema) -> None:
-        """store: its folder; None for one on object storage, which has no rollups yet."""
+    def __init__(self, store: Place, name: str, schema: pl.Schema) -> None:
         self.name, self.schema = name, schema
-        self._in_folder = store is not None
-        self.path = (store or Path()) / FOLDER / name
+        self.place = store.below(f"{FOLDER}/{name}", ARRIVED)
+        self._is_there = False
         self._listed: tuple[int, list[Part]] | None = None
         self._table: DeltaTable | None = None
 
     def exists(self) -> bool:
         """Whether anything was ever put into it."""
-        return self._in_folder and files.has_log(self.path)
+        self._is_there = self._is_there or self.place.has_log()  # asked once: a table does not go
+        return self._is_there
 
     def settled(self) -> int:
         """Return the number of the last hour of arrival that it holds, hours since 1970; -1 for none."""
@@ -105,8 +104,8 @@ class Rollup:
         """Return the rows of some files."""
         if not some:
             return self.schema.to_frame().lazy()
-        paths = [self.path / part.path for part in some]
-        return pl.scan_parquet(paths, schema=self.schema, hive_partitioning=False)
+        paths = [self.place.at(part.path) for part in some]
+        return pl.scan_parquet(paths, schema=self.schema, hive_partitioning=False, storage_options=self.place.reading)
 
     def put(self, rows: pl.DataFrame, arrived: str, number: int) -> bool:
         """Add the rows made of an hour of arrival, in one commit, synced; False when it is there already.
@@ -117,15 +116,13 @@ class Rollup:
         table = self._fresh()
         done = table.transaction_version(APPLICATION)
         if done is not None and done >= number:
-            files.sync_log(self.path, -1)
+            self.place.sync_log(-1)
             return False
         added = [self._write(rows.select(self.schema.names()).cast(self.schema), arrived)] if len(rows) else []
         try:
             self._commit(table, added, number)
-        except (CommitFailedError, FileNotFoundError):  # somebody else settles the same hour, or it took too long
-            for action in added:
-                (self.path / action.path).unlink(missing_ok=True)
-            return False
+        except (CommitFailedError, Swept):  # somebody else settles the same hour, or it took too long
+            return False  # the file is left to `sweep`, which knows what is needed
         return True
 
     def let_go(self, hours: Sequence[str]) -> int:
@@ -149,58 +146,54 @@ class Rollup:
             return len(gone)
         return 0
 
-    def sweep(self, grace_seconds: float) -> int:
-        """Delete files that no version needs and that are older than a grace; return how many."""
+    def sweep(self, grace_seconds: float, stray_seconds: float) -> int:
+        """Delete files that no version needs; see `fold.sweep`. Returns how many."""
         if not self.exists():
             return 0
-        needed = {part.path for part in self.parts()}
-        before = time.time() - grace_seconds
-        with files.alone(self.path):
-            every = list(self.path.glob(f"{ARRIVED}=*/*.parquet"))
-            gone = [
-                path
-                for path in every
-                if str(path.relative_to(self.path)) not in needed and path.stat().st_mtime < before
-            ]
-            for path in gone:
-                path.unlink()
+        with self.place.alone():
+            every = self.place.found()
+            needed = {part.path for part in self.parts()}
+            some = [file for file in every if file.path not in needed]
+            gone = self.place.removable(some, every, self._fresh(), grace_seconds, stray_seconds) if some else []
+            self.place.remove([file.path for file in gone])
         return len(gone)
 
     def _current(self) -> DeltaTable:
         """Return the reading handle at the newest version."""
         if self._table is None:
             self._table = self._fresh()
-        self._table.update_incremental()
+        with self.place.told():
+            self._table.update_incremental()
         return self._table
 
     def _fresh(self) -> DeltaTable:
         try:
-            return DeltaTable(str(self.path))
+            with self.place.told():
+                return self.place.table()
         except (DeltaError, OSError) as error:
-            raise StoreError(f"{self.path}: the rollup cannot be read: {error}. Is _delta_log whole?") from error
+            raise StoreError(f"{self.place}: the rollup cannot be read: {error}. Is _delta_log whole?") from error
 
     def _create(self) -> None:
-        files.mend_log(self.path)
+        self.place.mend()
         if self.exists():
             return
-        self.path.mkdir(parents=True, exist_ok=True)
-        DeltaTable.create(
-            str(self.path),
-            Schema.from_arrow(pl.Schema({**self.schema, ARRIVED: pl.String()}).to_frame().to_arrow().schema),
-            mode="ignore",
-            partition_by=[ARRIVED],
-            name=self.name,
-        )
-        files.sync_log(self.path, -1)
-        files.sync(self.path.parent)
-        files.sync(self.path.parent.parent)
+        self.place.prepare()
+        with self.place.told():
+            DeltaTable.create(
+                str(self.place),
+                Schema.from_arrow(pl.Schema({**self.schema, ARRIVED: pl.String()}).to_frame().to_arrow().schema),
+                mode="ignore",
+                partition_by=[ARRIVED],
+                name=self.name,
+                configuration=CONFIGURATION,
+                storage_options=self.place.options,
+            )
+        self.place.made()
 
     def _commit(self, table: DeltaTable, actions: Sequence[AddAction | RemoveAction], number: int | None) -> None:
         transactions = [] if number is None else [Transaction(APPLICATION, number)]
-        with files.alone(self.path):
-            for action in actions:
-                if isinstance(action, AddAction):
-                    os.utime(self.path / action.path)  # which `sweep` leaves alone from now on
+        with self.place.alone(), self.place.told():
+            self.place.fresh(actions)
             table.create_write_transaction(
                 list(actions),
                 mode="append",
@@ -211,28 +204,16 @@ class Rollup:
                     create_checkpoint=False, cleanup_expired_logs=False
                 ),
             )
-        files.sync_log(self.path, table.version())
+        self.place.sync_log(table.version())
         current = self._current()
         if current.version() % CHECKPOINT_EVERY == 0:
-            current.create_checkpoint()
-            for made in (self.path / files.LOG).glob(f"{current.version():020}.checkpoint*"):
-                files.sync(made)
-            files.sync(self.path / files.LOG)
+            with self.place.told():
+                current.create_checkpoint()
+                self.place.sync_checkpoint(current.version())
 
     def _write(self, rows: pl.DataFrame, arrived: str) -> AddAction:
-        folder = self.path / f"{ARRIVED}={arrived}"
-        folder.mkdir(exist_ok=True)
-        name = f"part-{uuid.uuid4().hex}.parquet"
-        rows.lazy().sink_parquet(
-            folder / name,
-            compression="zstd",
-            compression_level=LEVEL,
-            row_group_size=ROW_GROUP,
-            sync_on_close="all",
-            maintain_order=True,
-        )
-        files.sync(folder)
-        files.sync(self.path)
+        path = f"{ARRIVED}={arrived}/part-{uuid.uuid4().hex}.parquet"
+        size = self.place.keep(rows, path, level=LEVEL, rows=ROW_GROUP)
         stats = {
             "numRecords": len(rows),
             "minValues": {START: rows[START].min()},
@@ -240,8 +221,8 @@ class Rollup:
             "nullCount": {},
         }
         return AddAction(
-            path=f"{ARRIVED}={arrived}/{name}",
-            size=(folder / name).stat().st_size,
+            path=path,
+            size=size,
             partition_values={ARRIVED: arrived},
             modification_time=time.time_ns() // 1_000_000,
             data_change=True,
