@@ -13,7 +13,20 @@ from typing import Any
 import polars as pl
 
 from dashboard.profiles import PathNode, Reason, Why, tree, why
-from tracelens.lens import ALL, Answer, Band, Box, Heatmap, Lens, Method, Question, Route, SourceInfo, TraceAnswer
+from tracelens.lens import (
+    ALL,
+    Answer,
+    Band,
+    Box,
+    Found,
+    Heatmap,
+    Lens,
+    Method,
+    Question,
+    Route,
+    SourceInfo,
+    TraceAnswer,
+)
 
 __all__ = ["QUERIES", "Course", "Overview", "PathNode", "Paths", "Reason", "RoutePage", "Slow", "Why"]
 
@@ -233,6 +246,16 @@ def traces(lens: Lens, question: Question) -> Answer:
     return lens.traces(question, slowest=12)
 
 
+def search(lens: Lens, question: Question, shortest: int | None, longest: int | None) -> Found:
+    """Return the slowest traces that match and take so long as a whole, open ones too."""
+    return lens.search(question, shortest, longest)
+
+
+def findings(lens: Lens, question: Question) -> Answer:
+    """Return what is wrong in known ways, that with most time on critical paths first."""
+    return lens.findings(question)
+
+
 def trace(lens: Lens, question: Question, trace_id: str) -> TraceAnswer:
     """Return one trace. Raises InputError when it is not there, UsageError when that is no trace id."""
     del question  # a trace is itself in every window
@@ -286,6 +309,8 @@ QUERIES: dict[str, Callable[..., Any]] = {
     "routes": routes,
     "services": services,
     "traces": traces,
+    "search": search,
+    "findings": findings,
     "trace": trace,
 }
 

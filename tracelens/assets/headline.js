@@ -4,6 +4,8 @@
 import { component, element, hotkeys, ready } from './surface.js';
 
 const FILTER = 'input[aria-label="filter"]';
+const SEARCH = '.st-key-sought input'; // of the Search page
+const KEYS = '.st-key-keys button'; // opens the list of keys
 
 class Headline {
   constructor(root) {
@@ -44,11 +46,17 @@ class Headline {
   }
 
   key(key) {
-    const filter = document.querySelector(FILTER);
-    if (key !== '/' || !filter) return false;
-    filter.focus();
-    filter.select();
+    if (key === '?') return this.press(document.querySelector(KEYS));
+    const field = document.querySelector(SEARCH) ?? document.querySelector(FILTER);
+    if (key !== '/' || !field) return false;
+    field.focus();
+    field.select();
     return true;
+  }
+
+  press(button) {
+    button?.click();
+    return Boolean(button);
   }
 
   destroy() {
