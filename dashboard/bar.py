@@ -22,6 +22,7 @@ NAMES = {
     "map": "Map",
     "search": "Search",
     "trace": "Trace",
+    "compare": "Compare",
     "findings": "Findings",
 }
 EXAMPLE = "service=cart status=error duration>200ms attr.user_agent~curl"

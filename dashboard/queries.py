@@ -18,6 +18,7 @@ from tracelens.lens import (
     Answer,
     Band,
     Box,
+    Comparison,
     Found,
     Heatmap,
     Lens,
@@ -256,6 +257,33 @@ def findings(lens: Lens, question: Question) -> Answer:
     return lens.findings(question)
 
 
+def versions(lens: Lens, question: Question) -> pl.DataFrame:
+    """Return which versions served each service's calls, the latest first."""
+    return lens.versions(question).rows
+
+
+def compare(
+    lens: Lens, question: Question, start: int | None, end: int | None, where: tuple[str, ...], key: Route | None
+) -> Comparison:
+    """Return what differs in `question` from the side of that window and filter, of one route or all."""
+    a = Question(start_nano=start, end_nano=end, where=where)
+    return lens.compare(a, lens, question, route=key)
+
+
+def spread(
+    lens: Lens,
+    question: Question,
+    start: int | None,
+    end: int | None,
+    where: tuple[str, ...],
+    key: Route,
+    steps: int,
+) -> tuple[Heatmap, Heatmap]:
+    """Return how long a route's calls take on both sides, each in so many steps, over all its time."""
+    a = Question(start_nano=start, end_nano=end, where=where)
+    return lens.heatmap(a, key, 1, steps), lens.heatmap(question, key, 1, steps)
+
+
 def trace(lens: Lens, question: Question, trace_id: str) -> TraceAnswer:
     """Return one trace. Raises InputError when it is not there, UsageError when that is no trace id."""
     del question  # a trace is itself in every window
@@ -311,6 +339,9 @@ QUERIES: dict[str, Callable[..., Any]] = {
     "traces": traces,
     "search": search,
     "findings": findings,
+    "versions": versions,
+    "compare": compare,
+    "spread": spread,
     "trace": trace,
 }
 

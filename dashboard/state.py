@@ -43,6 +43,7 @@ PAGES: dict[str, tuple[str, ...]] = {  # page -> the parameters it knows beside 
     "map": ("edge", "percentile", "gateways"),
     "search": ("service", "route", "shortest", "longest", "id"),
     "trace": ("trace", "span", "only", "proxies"),
+    "compare": ("by", "against", "a_start", "a_end", "of", "a", "b", "service", "route", "zoom"),
     "findings": ("order",),
 }
 

@@ -8,7 +8,9 @@ from typing import Any, Literal
 
 from dashboard.components import mount
 
-Kind = Literal["text", "number", "code", "name", "toned", "dots", "spark", "pair", "share", "value", "actions"]
+Kind = Literal[
+    "text", "number", "code", "name", "toned", "dots", "spark", "pair", "share", "value", "actions", "change"
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

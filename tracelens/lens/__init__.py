@@ -29,6 +29,7 @@ from tracelens.lens import route as _route
 from tracelens.lens import routes as _routes
 from tracelens.lens import search as _search
 from tracelens.lens import traces as _traces
+from tracelens.lens import versions as _versions
 from tracelens.lens import whatif as _whatif
 from tracelens.lens.analysed import SETTLE_NANO, Analysed, Memory, Still
 from tracelens.lens.compare import Comparison
@@ -152,6 +153,10 @@ class Lens:
     def route_names(self, question: Question) -> Answer:
         """What named each route."""
         return _routes.route_names(self._selected(question), question)
+
+    def versions(self, question: Question) -> Answer:
+        """Which versions served each service's calls, and when."""
+        return _versions.versions(self._get(question), question)
 
     def summary(self, question: Question) -> Answer:
         """How all first calls of traces fare together."""
