@@ -20,6 +20,7 @@ PERCENTILES = ("p50", "p90", "p99")
 DURATIONS = (*PERCENTILES, "mean")
 MEASURES = (*DURATIONS, "error_rate", "calls")
 NAMES = {"error_rate": "errors", "calls": "calls/s"}
+TOO_FEW = "too few calls"
 SECOND = 1_000_000_000
 EDGE = log(16)  # a change to sixteen times or a sixteenth stands at the edge, and so does any larger one
 LEAST_EDGE = log(1.2)  # of small changes the edge is a fifth: noise is not drawn as drama
@@ -58,7 +59,7 @@ class RouteChange:
         sure = [row for name, row in self.measures.items() if row["significant"] and name != "calls"]
         if not sure:
             tested = any(row["p_value"] is not None for row in self.measures.values())
-            return ("no change", "muted") if tested else ("too few calls", "muted")
+            return ("no change", "muted") if tested else (TOO_FEW, "muted")
         words = [word for word, rows in _directions(sure).items() if rows]
         return ", ".join(words), "faster" if words in (["faster"], ["fewer errors"]) else "slower"
 

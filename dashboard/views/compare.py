@@ -24,6 +24,7 @@ from dashboard.views import empty
 from tracelens.lens import Answer, Comparison, Heatmap, Question
 from tracelens.lens.compare import rose
 
+MINUTE = 60_000_000_000  # nanoseconds; of shorter windows the milliseconds are told
 MOST_ROUTES = 200  # drawn; more are found with the filter
 NODES = 12
 STEPS = 240  # of an outline before it is smoothed
@@ -56,7 +57,7 @@ def draw(page: Page) -> None:
         status=pages.status(page, found.b, found.method),
         sub=_sub(page, told, shown),
         callout=_sentence(shown),
-        tone="warn" if any(one.verdict[1] == "slower" for one in shown) else "calm",
+        tone=_tone(shown),
     )
     pages.follow(page, link)
     said = table(
@@ -136,7 +137,9 @@ def _said(page: Page, side: Question, name: str) -> str:
     else:
         first, last = (state.to_datetime(nano, page.zone) for nano in (side.start_nano, side.end_nano))
         dated = "" if first.date() == last.date() else f"{last:{day}}"
-        window = f"{first:{day}%H:%M:%S} – {dated}{last:%H:%M:%S}"
+        exact = side.end_nano - side.start_nano < MINUTE
+        begin, end = (page.clock(nano, milliseconds=exact) for nano in (side.start_nano, side.end_nano))
+        window = f"{first:{day}}{begin} – {dated}{end}"
     where = " ".join(side.where)
     return ", ".join(part for part in (name, window, "" if name else where) if part)
 
@@ -148,7 +151,8 @@ def _sentence(shown: Sequence[RouteChange]) -> list[Run]:
     if not sure:
         if not tested:
             return [run("No route has calls enough on both sides for a verdict. Choose longer windows.")]
-        return [run(f"No change beyond chance on any of {count(len(tested))} routes with calls enough to tell.")]
+        where = f"any of {count(len(tested))} routes" if len(tested) > 1 else "the one route"
+        return [run(f"No change beyond chance on {where} with calls enough to tell.")]
     runs = [
         run(f"{count(len(sure))} of {count(len(tested))} route{'s' * (len(tested) != 1)}", strong=True),
         run(" changed beyond chance. Most surely "),
@@ -165,6 +169,14 @@ def _sentence(shown: Sequence[RouteChange]) -> list[Run]:
         run(f" to {changes.value(measure, top['b'])} (95 % within {changes.interval(top)})."),
     ]
     return runs
+
+
+def _tone(shown: Sequence[RouteChange]) -> str:
+    """Return how grave it is: a neutral nothing where no verdict could be given."""
+    verdicts = {one.verdict for one in shown}
+    if any(tone == "slower" for _, tone in verdicts):
+        return "warn"
+    return "" if all(word == changes.TOO_FEW for word, _ in verdicts) else "calm"
 
 
 def _columns() -> list[Column]:

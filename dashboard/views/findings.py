@@ -146,34 +146,45 @@ def _shown(page: Page, row: Finding, order: str, largest: int) -> Shown:
 
 def _key(row: Finding) -> list[str | None]:
     trace_id = row["exemplar_trace_id"]
-    return [row["service"], row["route"], trace_id.hex() if trace_id else None]
+    return [
+        row["service"],
+        row["route"],
+        trace_id.hex() if trace_id else None,
+        row["entry_service"],
+        row["entry_route"],
+    ]
 
 
 def _links(row: Finding) -> list[dict[str, str]]:
     links = [{"event": "trace", "text": "the trace it cost most →"}] if row["exemplar_trace_id"] else []
     if row["service"] and row["route"]:
         links += [{"event": "route", "text": "its route →"}, {"event": "search", "text": "traces of the route →"}]
+    elif row["entry_service"] and row["entry_route"]:
+        links.append({"event": "entry", "text": "the route its traces begin at →"})
     return links
 
 
 def _follow(page: Page, event: str, key: list[str | None]) -> None:
-    service, route, trace_id = key
+    service, route, trace_id, *entry = key
     if event == "trace" and trace_id is not None:
         span = span_of(page.ask("trace", trace_id), service, route)
         pages.go("trace", page.params | {"trace": trace_id} | ({"span": span} if span else {}))
     elif event in ("route", "search") and service and route:
         pages.go(event, page.params | {"service": service, "route": route})
+    elif event == "entry" and all(entry):
+        pages.go("route", page.params | dict(zip(("service", "route"), map(str, entry), strict=True)))
 
 
 def span_of(answer: TraceAnswer, service: str | None, route: str | None) -> str | None:
-    """Return the span to highlight in a finding's trace: of its service, and of its route if there is one such.
+    """Return the span to highlight in a finding's trace: of its service where that is known, and of its route if any.
 
     Of several the one with most time on the critical path, then the longest.
     """
     length = pl.col("end_unix_nano") - pl.col("start_unix_nano")
     of_route = (pl.col("operation") == route).fill_null(value=False)
+    known = of_route if service is None else pl.col("service") == service
     found = (
-        answer.rows.filter(pl.col("service") == service)
+        answer.rows.filter(known)
         .sort(of_route, "on_path_nano", length, "span_id", descending=[True, True, True, False])
         .head(1)
     )

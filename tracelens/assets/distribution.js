@@ -24,9 +24,8 @@ class Distribution {
 
   update(data) {
     this.data = data;
-    this.low = Math.min(...data.sides.map((side) => side.low));
-    this.high = Math.max(...data.sides.map((side) => side.high));
     this.smooth = Math.max(...data.sides.map((side) => this.bandwidth(side)));
+    this.span(data.sides.filter((side) => side.calls));
     const legend = data.sides.map(({ name, calls }, at) =>
       element('span', { class: `legend side-${'ab'[at]}`, text: `${name}, n ${count(calls)}` }));
     this.head.replaceChildren(panelHead(data.title, legend));
@@ -47,6 +46,15 @@ class Distribution {
       ...this.marks(sides[0], 'a', named),
     ]));
     return sides.length;
+  }
+
+  /** The durations at the ends of the axis: those there are, with room for the bells, and at least a factor of two. */
+  span(sides) {
+    const firsts = sides.map((side) => this.bound(side, side.counts.findIndex(Boolean)));
+    const lasts = sides.map((side) => this.bound(side, side.counts.findLastIndex(Boolean) + 1));
+    const room = Math.exp(Math.max(3 * this.smooth, 0.35));
+    this.low = Math.min(...firsts, 1e12) / room;
+    this.high = Math.max(...lasts, this.low) * room;
   }
 
   x(nano) {
@@ -92,7 +100,8 @@ class Distribution {
 
   axis() {
     const floor = HIGH - BOTTOM;
-    const ticks = logTicks(this.low, this.high);
+    const few = this.high / this.low < 30;
+    const ticks = logTicks(this.low, this.high, few ? [1, 1.5, 2, 3, 5, 7] : undefined);
     const every = Math.ceil((ticks.length * 64) / this.wide);
     return [
       svg('line', { class: 'axis', x1: 0, x2: this.wide, y1: floor, y2: floor }),

@@ -37,7 +37,7 @@ class Findings {
 
   where({ color, service, route }) {
     return element('span', { class: 'name', title: `${service} ${route}` }, [
-      element('i', { class: 'swatch', style: `background:${color}` }),
+      service && element('i', { class: 'swatch', style: `background:${color}` }),
       element('strong', { text: service }),
       element('span', { text: route }),
     ]);
