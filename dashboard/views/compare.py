@@ -15,6 +15,7 @@ from dashboard.components.distribution import Spread, distribution
 from dashboard.components.flame import flame
 from dashboard.components.headline import Run, headline, run
 from dashboard.components.table import Column, Row, table
+from dashboard.export import csv_button
 from dashboard.format import count, duration, layer_suffix
 from dashboard.page import Page
 from dashboard.picker import asked
@@ -70,6 +71,7 @@ def draw(page: Page) -> None:
         hotkeys=True,
         wide=True,
     )
+    csv_button(found.rows, "comparison")
     if said.open is not None:
         service, route = json.loads(said.open)
         state.write(service=service, route=route, zoom=None)

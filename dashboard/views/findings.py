@@ -15,6 +15,7 @@ from dashboard.components.findings import Shown
 from dashboard.components.findings import findings as draw_findings
 from dashboard.components.headline import Run, headline, run
 from dashboard.components.table import Column, Row, table
+from dashboard.export import csv_button
 from dashboard.format import compact, count, duration, split
 from dashboard.kinds import KINDS, kind
 from dashboard.page import Page
@@ -58,6 +59,7 @@ def draw(page: Page) -> None:
         )
         if act:
             _follow(page, act["event"], json.loads(act["id"]))
+        csv_button(known.rows, "findings")
     _absent({row["kind"] for row in rows})
 
 

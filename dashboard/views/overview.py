@@ -11,6 +11,7 @@ from dashboard import page as pages
 from dashboard.components.headline import headline, run
 from dashboard.components.table import Column, Row, table
 from dashboard.components.tiles import Tile, tiles
+from dashboard.export import csv_button
 from dashboard.findings import finding
 from dashboard.format import Tone, calls_per_second, change, count, duration, percent, points, split
 from dashboard.page import Page
@@ -60,6 +61,7 @@ def draw(page: Page) -> None:
         hotkeys=True,
         wide=True,
     )
+    csv_button(page.ask("routes").rows, "routes")
     if said.open is not None:
         service, route = json.loads(said.open)
         pages.go("route", page.params | {"service": service, "route": route})

@@ -13,6 +13,7 @@ from dashboard import page as pages
 from dashboard import state
 from dashboard.components.headline import Run, headline, run
 from dashboard.components.table import Column, Row, table
+from dashboard.export import csv_button
 from dashboard.format import count, duration
 from dashboard.page import Page
 from dashboard.picker import asked, scope_picker
@@ -69,6 +70,7 @@ def draw(page: Page) -> None:
         hotkeys=True,
         dense=True,
     )
+    csv_button(found.rows, "traces")
     if said.open is not None:
         pages.go("trace", page.params | {"trace": said.open})
 

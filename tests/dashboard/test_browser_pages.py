@@ -60,6 +60,13 @@ def test_a_pasted_trace_id_opens_its_trace_and_so_does_a_row(visit: Open) -> Non
     page.keyboard.press("Enter")
     page.wait_for_url(re.compile(f"trace={wanted}"))
     component(page, "waterfall")
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.get_by_role("button", name="copy as Markdown").click()
+    expect(page.get_by_role("button", name="copied")).to_be_visible()
+    said = page.evaluate("navigator.clipboard.readText()")
+    assert said.startswith("**frontend** GET /product/\\{id\\}\n\n- ")
+    assert "**db POST /query**" in said
+    assert said.endswith(f"- <{page.url}>\n")
 
 
 def test_a_finding_opens_the_span_it_is_about(visit: Open) -> None:
@@ -75,6 +82,11 @@ def test_a_finding_opens_the_span_it_is_about(visit: Open) -> None:
     expect(component(page, "facts").locator("h2")).to_have_text("db POST /query")
     page.go_back()
     component(page, "findings")
+    with page.expect_download() as loading:
+        page.get_by_role("button", name="CSV").click()
+    loaded = loading.value
+    assert loaded.suggested_filename == "tracelens-findings.csv"
+    assert loaded.path().read_text().startswith("kind,service,route,traces,cost_nano,")
     page.keyboard.press("?")
     expect(page.get_by_text("only the critical path of a trace")).to_be_visible()
     page.keyboard.press("Escape")

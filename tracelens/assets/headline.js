@@ -7,6 +7,20 @@ const FILTER = 'input[aria-label="filter"]';
 const SEARCH = '.st-key-sought input'; // of the Search page
 const KEYS = '.st-key-keys button'; // opens the list of keys
 
+/** Put text on the clipboard; whether that went. Without a secure context only the old way is open. */
+async function copied(text) {
+  if (navigator.clipboard) {
+    return navigator.clipboard.writeText(text).then(() => true, () => false);
+  }
+  const field = element('textarea', { style: 'position:fixed;opacity:0' });
+  field.value = text;
+  document.body.append(field);
+  field.select();
+  const went = document.execCommand('copy');
+  field.remove();
+  return went;
+}
+
 class Headline {
   constructor(root) {
     this.root = root;
@@ -21,10 +35,28 @@ class Headline {
         element('h1', {}, this.runs(data.title)),
         data.status && this.status(data.status),
       ]),
-      ...(data.sub ? [element('p', { class: 'sub' }, this.runs(data.sub))] : []),
+      ...(data.sub ? [element('p', { class: 'sub' }, [...this.runs(data.sub), ...this.copies(data.copy)])] : []),
       ...(data.callout ? [element('p', { class: `callout ${data.tone ?? ''}`, role: 'status' }, this.runs(data.callout))] : []),
     );
     ready(this.root, (data.callout ?? data.title).length, performance.now() - begin);
+  }
+
+  /** Buttons that copy the page's address, and what it says with the address below. */
+  copies(markdown) {
+    if (markdown === null || markdown === undefined) return [];
+    return [
+      this.copy('copy link', () => location.href),
+      this.copy('copy as Markdown', () => `${markdown}\n- <${location.href}>\n`),
+    ];
+  }
+
+  copy(text, made) {
+    const press = async (event) => {
+      const button = event.currentTarget;
+      button.textContent = (await copied(made())) ? 'copied' : 'the browser refused';
+    };
+    const rest = (event) => { event.currentTarget.textContent = text; };
+    return element('button', { text, type: 'button', class: 'small', onclick: press, onblur: rest, onpointerleave: rest });
   }
 
   status({ state, runs }) {
