@@ -15,13 +15,14 @@ Kind = Literal[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """One column: its heading, what its cells are, and whether a narrow screen does without it."""
+    """One column: its heading, what its cells are, whether a narrow screen does without it, and help on the pointer."""
 
     label: str
     kind: Kind
     minor: bool = False
     strong: bool = False
     width: str | None = None  # CSS
+    help: str | None = None
 
     def data(self) -> dict[str, Any]:
         return {
@@ -30,6 +31,7 @@ class Column:
             "minor": self.minor,
             "strong": self.strong,
             "width": self.width,
+            "help": self.help,
         }
 
 

@@ -29,6 +29,13 @@ MINUTE = 60_000_000_000  # nanoseconds; of shorter windows the milliseconds are 
 MOST_ROUTES = 200  # drawn; more are found with the filter
 NODES = 12
 STEPS = 240  # of an outline before it is smoothed
+CHANGE = "by how much the percentile of B is above that of A; the numbers behind it are on the pointer"
+SURE = (
+    "the p-value, adjusted for as many routes as were tested (Benjamini-Hochberg): at most 0.05 is beyond chance. "
+    "It does not say why: windows also differ by load and time of day"
+)
+INTERVAL = "holds the true change in 95 of 100 such comparisons; … where the calls are too few for a bound"
+OWN = "time that the node itself, and nothing below it, spent on the critical path; mean a call"
 VERDICT = (
     "Coloured: beyond chance, its p-value adjusted for the number of routes at most 0.05. The dot is the change, the "
     "bar its 95 % interval, the line no change; the scale is of ratios, the same everywhere, and wider near the line."
@@ -184,13 +191,13 @@ def _tone(shown: Sequence[RouteChange]) -> str:
 def _columns() -> list[Column]:
     return [
         Column(label="route", kind="name"),
-        Column(label="n A", kind="number", minor=True),
-        Column(label="n B", kind="number", minor=True),
-        Column(label="errors", kind="toned", minor=True),
-        Column(label="p50, B − A", kind="change", minor=True, width="17%"),
-        Column(label="p90, B − A", kind="change", minor=True, width="17%"),
-        Column(label="p99, B − A", kind="change", width="17%"),
-        Column(label="verdict", kind="toned", minor=True),
+        Column(label="n A", kind="number", minor=True, help="calls seen on side A"),
+        Column(label="n B", kind="number", minor=True, help="calls seen on side B"),
+        Column(label="errors", kind="toned", minor=True, help="by how many points of all calls the error rate rose"),
+        Column(label="p50, B − A", kind="change", minor=True, width="17%", help=CHANGE),
+        Column(label="p90, B − A", kind="change", minor=True, width="17%", help=CHANGE),
+        Column(label="p99, B − A", kind="change", width="17%", help=CHANGE),
+        Column(label="verdict", kind="toned", minor=True, help=SURE),
     ]
 
 
@@ -290,8 +297,8 @@ def _measures(chosen: RouteChange) -> None:
             Column(label="A", kind="number", minor=True),
             Column(label="B", kind="number"),
             Column(label="B − A", kind="toned"),
-            Column(label="95 % interval", kind="number"),
-            Column(label="adjusted p", kind="number", minor=True),
+            Column(label="95 % interval", kind="number", help=INTERVAL),
+            Column(label="adjusted p", kind="number", minor=True, help=SURE),
         ],
         [
             Row(
@@ -337,10 +344,10 @@ def _nodes(rows: Sequence[dict[str, Any]]) -> None:
         [
             Column(label="call path node", kind="name"),
             Column(label="", kind="share", width="16%", minor=True),
-            Column(label="own time, A", kind="number", minor=True),
-            Column(label="own time, B", kind="number", minor=True),
+            Column(label="own time, A", kind="number", minor=True, help=OWN),
+            Column(label="own time, B", kind="number", minor=True, help=OWN),
             Column(label="B − A", kind="toned", strong=True),
-            Column(label="95 % interval", kind="number", minor=True),
+            Column(label="95 % interval", kind="number", minor=True, help=INTERVAL),
         ],
         [
             Row(

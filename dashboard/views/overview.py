@@ -20,7 +20,7 @@ from dashboard.state import ALL, CUSTOM, WINDOWS
 from dashboard.views import empty
 
 PERCENTILES = ("p50", "p90", "p99")
-COUNTED_SPANS = 100_000  # of a window: with more, findings take longer than the rest of the page
+COUNTED_SPANS = 50_000  # of a window: findings of 95,600 spans take 170 ms, all else of the page half of that
 MOST_ROUTES = 200  # drawn; more are found with the filter
 
 Earlier = tuple[dict[str, Any], dict[tuple[str, str], dict[str, Any]]]

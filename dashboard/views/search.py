@@ -22,7 +22,7 @@ from tracelens.errors import UsageError
 from tracelens.lens import Answer, Found, Question
 from tracelens.lens.where import nanoseconds, trace_id
 
-RANGE = {"shortest": "at least, 200ms", "longest": "at most, 2s"}
+RANGE = {"shortest": ("at least", "200ms"), "longest": ("at most", "2s")}  # what each is called, and an example
 RANGE_HELP = "How long the whole trace takes. A number and ns, us, ms, s or m; the filter's duration is that of a call."
 OPENS = "opens"  # in the session: the trace that was just asked for
 
@@ -58,10 +58,10 @@ def draw(page: Page) -> None:
             Column(label="start", kind="number", minor=True),
             Column(label="spans", kind="number", minor=True),
             Column(label="services", kind="number", minor=True),
-            Column(label="errors", kind="toned"),
+            Column(label="errors", kind="toned", help="calls of the trace that failed"),
             Column(label="", kind="toned"),
             Column(label="", kind="share", width="14%", minor=True),
-            Column(label="duration", kind="number", strong=True),
+            Column(label="duration", kind="number", strong=True, help="of the whole trace: its first call"),
         ],
         [_row(page, row, longest, dated=dated) for row in found.rows.iter_rows(named=True)],
         key="found",
@@ -104,19 +104,19 @@ def _ask(page: Page, known: Answer) -> None:
             on_change=_sought,
         )
         scope_picker(page, known.rows, everything="all routes")
-        for name, placeholder in RANGE.items():
+        for name, (label, example) in RANGE.items():
             st.session_state[name] = page.state.page.get(name, "")
+            st.markdown(label, width="content")
             st.text_input(
-                name,
+                label,
                 key=name,
-                placeholder=placeholder,
+                placeholder=example,
                 label_visibility="collapsed",
-                icon=":material/timer:",
-                help=RANGE_HELP,
-                width=170,
+                width=100,
                 on_change=_limited,
                 args=(name,),
             )
+        st.markdown("", width="content", help=RANGE_HELP)
 
 
 def _sought() -> None:

@@ -44,10 +44,10 @@ class Headline {
   /** Buttons that copy the page's address, and what it says with the address below. */
   copies(markdown) {
     if (markdown === null || markdown === undefined) return [];
-    return [
+    return [element('span', { class: 'copies' }, [
       this.copy('copy link', () => location.href),
       this.copy('copy as Markdown', () => `${markdown}\n- <${location.href}>\n`),
-    ];
+    ])];
   }
 
   copy(text, made) {

@@ -82,9 +82,9 @@ class Table {
     ready(this.root, this.rows.length, performance.now() - begin);
   }
 
-  head({ label, kind, minor, width }) {
+  head({ label, kind, minor, width, help }) {
     const classes = `${RIGHT.has(kind) ? 'right' : ''} ${minor ? 'minor' : ''} kind-${kind}`;
-    return element('th', { text: label, scope: 'col', class: classes, style: width ? `width:${width}` : null });
+    return element('th', { text: label, title: help, scope: 'col', class: classes, style: width ? `width:${width}` : null });
   }
 
   row(row, at) {
