@@ -106,17 +106,16 @@ def _ask(page: Page, known: Answer) -> None:
         scope_picker(page, known.rows, everything="all routes")
         for name, (label, example) in RANGE.items():
             st.session_state[name] = page.state.page.get(name, "")
-            st.markdown(label, width="content")
+            st.markdown(label, width="content", help=RANGE_HELP if name == "shortest" else None)
             st.text_input(
                 label,
                 key=name,
                 placeholder=example,
                 label_visibility="collapsed",
-                width=100,
+                width=84,
                 on_change=_limited,
                 args=(name,),
             )
-        st.markdown("", width="content", help=RANGE_HELP)
 
 
 def _sought() -> None:

@@ -9,6 +9,9 @@ import pytest
 
 from tests.dashboard import shop
 from tests.dashboard.test_pages import MESH, MINUTE, drawn, run, words
+from tests.test_settle import FIRST, day
+from tracelens.lens import Lens, Question, long
+from tracelens.settle import settle
 from tracelens.store import Store
 
 TRACE = f"{7_000_001:032x}"
@@ -131,3 +134,19 @@ def test_an_empty_store_says_why_and_how(tmp_path: Path, monkeypatch: pytest.Mon
     app = run(tmp_path, monkeypatch, page)
     assert "No span has arrived yet." in words(drawn(app)["head"]["callout"])
     assert "OTEL_EXPORTER_OTLP_ENDPOINT" in app.code[0].value
+
+
+def test_a_long_window_is_searched_in_its_rollups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same traces as from the spans, those of hours that are not settled among them."""
+    store = Store.open(tmp_path / "store", create=True)
+    day(store, hours=3)
+    settle(store, now=(FIRST + 2 * HOUR + 10 * MINUTE) / 1e9)
+    limits = (1_000_000, 200_000_000)
+    slow = Lens.open(str(store.path)).search(Question(), *limits)
+    monkeypatch.setattr(long, "EXACT_SPANS", 0)
+    quick = Lens.open(str(store.path)).search(Question(), *limits)
+    assert (quick.method.percentile, slow.method.percentile) == ("log-bucket", "exact")
+    assert quick.traces == slow.traces > 0
+    same = ["trace_id", "duration_nano", "open"]
+    assert quick.rows.select(same).equals(slow.rows.select(same))
+    assert limits[0] <= slow.rows["duration_nano"].min() <= slow.rows["duration_nano"].max() <= limits[1]

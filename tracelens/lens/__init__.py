@@ -156,7 +156,7 @@ class Lens:
 
     def versions(self, question: Question) -> Answer:
         """Which versions served each service's calls, and when."""
-        return _versions.versions(self._get(question), question)
+        return _versions.versions(self._selected(question), question)
 
     def summary(self, question: Question) -> Answer:
         """How all first calls of traces fare together."""
@@ -344,7 +344,9 @@ class Lens:
 
     def search(self, question: Question, shortest: int | None = None, longest: int | None = None) -> Found:
         """The slowest traces that have a matching call, open ones too, of those that take so long as a whole."""
-        return _search.search(self._get(question), question, shortest, longest)
+        if (rolled := self._long(question, NO_KEYS)) is not None:
+            return _search.search_long(rolled, shortest, longest)
+        return _search.search(self._selected(question), question, shortest, longest)
 
     def trace(self, trace_id: str, *, walk: Walk | None = None, skew: bool = True) -> TraceAnswer:
         """One trace in tree order with its critical path."""

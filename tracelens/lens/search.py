@@ -7,7 +7,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import polars as pl
 
+from tracelens.analysis.rollups import TRACE_ROWS
+from tracelens.analysis.settled import trace_rows
 from tracelens.lens.analysed import Analysed
+from tracelens.lens.long import Long
 from tracelens.lens.question import Method, Question, SourceInfo
 from tracelens.lens.traces import MAX_ROWS, listed
 
@@ -29,10 +32,32 @@ def search(window: Analysed, question: Question, shortest: int | None, longest: 
     """
     every = replace(window, settled=np.ones_like(window.settled))
     matched = np.unique(every.selected(question, echoes=True)["trace"].to_numpy())
+    return _slowest(listed(window, matched).filter(_takes(shortest, longest)), window.info, window.method)
+
+
+def search_long(rolled: Long, shortest: int | None, longest: int | None) -> Found:
+    """Return the same of a long window without a filter: of all traces that begin in it."""
+    start, end = rolled.bounds
+    tail = rolled.tail
+    fresh = trace_rows(tail.forest, tail.calls).with_columns(open=pl.Series(~tail.settled, dtype=pl.Boolean))
+    kept = rolled.rollups.traces.scan(start, end).with_columns(open=pl.lit(value=False))
+    shown = [*(name for name in TRACE_ROWS if name not in ("end_unix_nano", "arrived")), "open"]
+    every = pl.concat([table.select(shown) for table in (kept, fresh.lazy())])
+    inside = pl.col("start_unix_nano").is_between(start, end, closed="left")
+    return _slowest(every.filter(inside & _takes(shortest, longest)), rolled.info, rolled.method)
+
+
+def _takes(shortest: int | None, longest: int | None) -> pl.Expr:
+    """Whether a trace takes so long."""
     taken = pl.lit(value=True)
     if shortest is not None:
         taken &= pl.col("duration_nano") >= shortest
     if longest is not None:
         taken &= pl.col("duration_nano") <= longest
-    rows = listed(window, matched).filter(taken).sort("duration_nano", "trace_id", descending=[True, False]).collect()
-    return Found(rows=rows.head(MAX_ROWS), traces=len(rows), source=window.info, method=window.method)
+    return taken
+
+
+def _slowest(rows: pl.LazyFrame, source: SourceInfo, method: Method) -> Found:
+    top = rows.sort("duration_nano", "trace_id", descending=[True, False]).head(MAX_ROWS)
+    shown, number = pl.collect_all([top, rows.select(pl.len())])
+    return Found(rows=shown, traces=int(number.item()), source=source, method=method)
