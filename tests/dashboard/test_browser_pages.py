@@ -19,9 +19,10 @@ from tracelens.spans import concat
 pytestmark = [pytest.mark.browser, pytest.mark.process]
 
 TRACE = f"{7_000_001:032x}"
-SEARCH = "/search?window=all"
-COMPARE = "/compare?window=all"
-FINDINGS = "/findings?window=all"
+STILL = "window=all&live=0"  # what is clicked through here must not move on by itself meanwhile
+SEARCH = f"/search?{STILL}"
+COMPARE = f"/compare?{STILL}"
+FINDINGS = f"/findings?{STILL}"
 HALF = 1_800_000_000_000  # an hour, in nanoseconds
 VERSION = "res:service.version"
 
@@ -96,7 +97,7 @@ def test_a_finding_opens_the_span_it_is_about(visit: Open) -> None:
 
 
 def test_what_changed_leads_from_the_overview_to_a_route(visit: Open) -> None:
-    page = visit("/?window=all")
+    page = visit(f"/?{STILL}")
     component(page, "head").get_by_role("button", name="what changed →").click()
     page.wait_for_url(re.compile("/compare"))
     routes = component(page, "routes")
@@ -105,6 +106,7 @@ def test_what_changed_leads_from_the_overview_to_a_route(visit: Open) -> None:
     page.wait_for_url(re.compile("service=frontend"))
     expect(component(page, "spread").locator("h2")).to_have_text("frontend GET /product/{id}")
     flame = component(page, "flame")
+    expect(flame.locator("canvas")).to_have_attribute("aria-label", re.compile("frontend GET /product"))
     flame.locator("canvas").click(position={"x": 20, "y": 77})
     page.wait_for_url(re.compile("zoom="))
     linked = visit(path_of(page))
@@ -136,7 +138,7 @@ def test_names_are_text_and_never_markup(visit: Open, serve: Serve, tmp_path: Pa
     ]
     base = serve(shop.store(tmp_path / "store", concat(spans)))
     route = urlencode({"service": HOSTILE, "route": "[a](http://127.0.0.2/)"})
-    for path in (f"{SEARCH}&{route}", COMPARE, f"{COMPARE}&by=version", FINDINGS):
+    for path in (f"{SEARCH}&{route}", f"{COMPARE}&by=version", FINDINGS):
         page = visit(path, base=base)
         expect(page.locator("body")).to_contain_text("<img/src=x/onerror")
         assert page.evaluate("window.owned") is None

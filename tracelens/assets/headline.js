@@ -24,6 +24,7 @@ async function copied(text) {
 class Headline {
   constructor(root) {
     this.root = root;
+    this.made = {}; // what each copying button copies
     this.stop = hotkeys((key) => this.key(key));
   }
 
@@ -50,13 +51,16 @@ class Headline {
     ])];
   }
 
+  /** A button that says so when it has copied, until the address or what was copied is another. */
   copy(text, made) {
-    const press = async (event) => {
-      const button = event.currentTarget;
-      button.textContent = (await copied(made())) ? 'copied' : 'the browser refused';
+    const key = `${text} ${location.href}`;
+    const press = async () => {
+      this.done = { key, text: (await copied(made())) ? 'copied' : 'the browser refused' };
+      for (const button of this.root.querySelectorAll('.copies button')) button.replaceWith(this.copy(button.dataset.text, this.made[button.dataset.text]));
     };
-    const rest = (event) => { event.currentTarget.textContent = text; };
-    return element('button', { text, type: 'button', class: 'small', onclick: press, onblur: rest, onpointerleave: rest });
+    const shown = this.done?.key === key ? this.done.text : text;
+    this.made[text] = made;
+    return element('button', { text: shown, type: 'button', class: 'small', data: { text }, onclick: press });
   }
 
   status({ state, runs }) {
