@@ -11,7 +11,7 @@ import streamlit as st
 from dashboard import bar, page, state
 from dashboard.cache import lens as opened
 from dashboard.page import Page
-from dashboard.views import critical_path, overview, problem, route, service_map, trace
+from dashboard.views import compare, critical_path, findings, overview, problem, route, search, service_map, trace
 from tracelens.errors import TracelensError
 
 View = Callable[[Page], None]
@@ -20,7 +20,10 @@ VIEWS: dict[str, View] = {
     "route": route.draw,
     "critical-path": critical_path.draw,
     "map": service_map.draw,
+    "search": search.draw,
     "trace": trace.draw,
+    "compare": compare.draw,
+    "findings": findings.draw,
 }
 ASSETS = Path(__file__).parent / "assets"
 

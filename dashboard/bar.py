@@ -15,13 +15,23 @@ from dashboard.cache import lens as opened
 from dashboard.state import CUSTOM, WINDOW_NAMES, State
 from tracelens.lens import Lens
 
-NAMES = {"overview": "Overview", "route": "Route", "critical-path": "Critical path", "map": "Map", "trace": "Trace"}
+NAMES = {
+    "overview": "Overview",
+    "route": "Route",
+    "critical-path": "Critical path",
+    "map": "Map",
+    "search": "Search",
+    "trace": "Trace",
+    "compare": "Compare",
+    "findings": "Findings",
+}
 EXAMPLE = "service=cart status=error duration>200ms attr.user_agent~curl"
 
 KEYS = """
 | key | does |
 | --- | --- |
-| `/` | to the filter |
+| `/` | to the filter; on Search to the trace id |
+| `?` | these keys |
 | `j` `k`, arrows | next, previous row; to a node below, above, beside |
 | `Enter` | open, zoom, choose |
 | `[` `]` | fold, unfold; zoom out, in |
@@ -41,7 +51,10 @@ def draw(name: str, now_state: State) -> None:
             st.page_link(
                 target, label=f"**{label}**" if other == name else label, query_params=_carried(now_state, name, other)
             )
-        with st.popover("", icon=":material/keyboard:", type="tertiary", help="keys"):
+        with (
+            st.container(key="keys", width="content"),
+            st.popover("", icon=":material/keyboard:", type="tertiary", help="keys"),
+        ):
             st.markdown(KEYS)
     with st.container(key="ask", horizontal=True, vertical_alignment="center", gap="small"):
         _window(now_state, lens)

@@ -13,7 +13,21 @@ from typing import Any
 import polars as pl
 
 from dashboard.profiles import PathNode, Reason, Why, tree, why
-from tracelens.lens import ALL, Answer, Band, Box, Heatmap, Lens, Method, Question, Route, SourceInfo, TraceAnswer
+from tracelens.lens import (
+    ALL,
+    Answer,
+    Band,
+    Box,
+    Comparison,
+    Found,
+    Heatmap,
+    Lens,
+    Method,
+    Question,
+    Route,
+    SourceInfo,
+    TraceAnswer,
+)
 
 __all__ = ["QUERIES", "Course", "Overview", "PathNode", "Paths", "Reason", "RoutePage", "Slow", "Why"]
 
@@ -233,6 +247,43 @@ def traces(lens: Lens, question: Question) -> Answer:
     return lens.traces(question, slowest=12)
 
 
+def search(lens: Lens, question: Question, shortest: int | None, longest: int | None) -> Found:
+    """Return the slowest traces that match and take so long as a whole, open ones too."""
+    return lens.search(question, shortest, longest)
+
+
+def findings(lens: Lens, question: Question) -> Answer:
+    """Return what is wrong in known ways, that with most time on critical paths first."""
+    return lens.findings(question)
+
+
+def versions(lens: Lens, question: Question) -> pl.DataFrame:
+    """Return which versions served each service's calls, the latest first."""
+    return lens.versions(question).rows
+
+
+def compare(
+    lens: Lens, question: Question, start: int | None, end: int | None, where: tuple[str, ...], key: Route | None
+) -> Comparison:
+    """Return what differs in `question` from the side of that window and filter, of one route or all."""
+    a = Question(start_nano=start, end_nano=end, where=where)
+    return lens.compare(a, lens, question, route=key)
+
+
+def spread(
+    lens: Lens,
+    question: Question,
+    start: int | None,
+    end: int | None,
+    where: tuple[str, ...],
+    key: Route,
+    steps: int,
+) -> tuple[Heatmap, Heatmap]:
+    """Return how long a route's calls take on both sides, each in so many steps, over all its time."""
+    a = Question(start_nano=start, end_nano=end, where=where)
+    return lens.heatmap(a, key, 1, steps), lens.heatmap(question, key, 1, steps)
+
+
 def trace(lens: Lens, question: Question, trace_id: str) -> TraceAnswer:
     """Return one trace. Raises InputError when it is not there, UsageError when that is no trace id."""
     del question  # a trace is itself in every window
@@ -286,6 +337,11 @@ QUERIES: dict[str, Callable[..., Any]] = {
     "routes": routes,
     "services": services,
     "traces": traces,
+    "search": search,
+    "findings": findings,
+    "versions": versions,
+    "compare": compare,
+    "spread": spread,
     "trace": trace,
 }
 

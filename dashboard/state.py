@@ -41,7 +41,10 @@ PAGES: dict[str, tuple[str, ...]] = {  # page -> the parameters it knows beside 
     "route": ("service", "route", "box"),
     "critical-path": ("service", "route", "band", "zoom"),
     "map": ("edge", "percentile", "gateways"),
+    "search": ("service", "route", "shortest", "longest", "id"),
     "trace": ("trace", "span", "only", "proxies"),
+    "compare": ("by", "against", "a_start", "a_end", "of", "a", "b", "service", "route", "zoom"),
+    "findings": ("order",),
 }
 
 

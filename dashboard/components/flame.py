@@ -19,11 +19,15 @@ def flame(
     title: str,
     note: str,
     label: str,
+    change: Sequence[int] | None = None,
+    sure: Sequence[bool] = (),
 ) -> str | None:
     """Draw the nodes; return the key of the one zoomed to since the last run.
 
     nodes: the root first, parents before their children. colors: of each
-    service. zoom: key of the node to fill the width with.
+    service. zoom: key of the node to fill the width with. change: of each node,
+    by how many nanoseconds its own time rose; then that is what is coloured,
+    strongly where it is beyond chance (sure).
     """
     data: dict[str, Any] = {
         "title": title,
@@ -43,5 +47,7 @@ def flame(
             "calls": [node.calls for node in nodes],
         },
     }
+    if change is not None:
+        data["nodes"] |= {"change": list(change), "sure": list(sure)}
     zoomed: str | None = mount("flame", data, key=key, events=("zoom",)).zoom
     return zoomed

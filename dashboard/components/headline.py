@@ -29,8 +29,12 @@ def headline(
     sub: list[Run] | None = None,
     callout: list[Run] | None = None,
     tone: str = "",
+    copy: str | None = None,
 ) -> str | None:
-    """Draw the head of a page; return the link pressed since the last run."""
-    data = {"title": title, "status": status, "sub": sub, "callout": callout, "tone": tone}
+    """Draw the head of a page; return the link pressed since the last run.
+
+    copy: what the page says as Markdown; with it stand buttons that copy that and the page's address.
+    """
+    data = {"title": title, "status": status, "sub": sub, "callout": callout, "tone": tone, "copy": copy}
     pressed: str | None = mount("headline", data, key=key, events=("follow",)).follow
     return pressed

@@ -8,18 +8,21 @@ from typing import Any, Literal
 
 from dashboard.components import mount
 
-Kind = Literal["text", "number", "code", "name", "toned", "dots", "spark", "pair", "share", "value", "actions"]
+Kind = Literal[
+    "text", "number", "code", "name", "toned", "dots", "spark", "pair", "share", "value", "actions", "change"
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """One column: its heading, what its cells are, and whether a narrow screen does without it."""
+    """One column: its heading, what its cells are, whether a narrow screen does without it, and help on the pointer."""
 
     label: str
     kind: Kind
     minor: bool = False
     strong: bool = False
     width: str | None = None  # CSS
+    help: str | None = None
 
     def data(self) -> dict[str, Any]:
         return {
@@ -28,6 +31,7 @@ class Column:
             "minor": self.minor,
             "strong": self.strong,
             "width": self.width,
+            "help": self.help,
         }
 
 

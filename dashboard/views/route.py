@@ -14,11 +14,12 @@ from dashboard import state
 from dashboard.components.headline import Run, headline, run
 from dashboard.components.heatmap import heatmap
 from dashboard.components.table import Column, Row, table
+from dashboard.export import csv_button, markdown
 from dashboard.format import calls_per_second, count, duration, layer_suffix, percent, whole_percent
 from dashboard.hopbar import hop_bar
 from dashboard.page import Page
 from dashboard.picker import route_picker
-from dashboard.queries import RoutePage, Slow
+from dashboard.queries import Reason, RoutePage, Slow
 from dashboard.views import empty
 from tracelens.lens import Answer, Box
 
@@ -39,13 +40,16 @@ def draw(page: Page) -> None:
     drawn = state.parse_box(page.state.page.get("box"))
     box = drawn or shown.tail
     contrast: pl.DataFrame = page.ask("contrast", key, _cells(box))
+    title, sub = [run(key[0], strong=True), run(f" {key[1]}")], _sub(shown)
+    callout = _sentence(shown.slow, contrast, chosen=drawn is not None)
     link = headline(
-        [run(key[0], strong=True), run(f" {key[1]}")],
+        title,
         key="head",
         status=pages.status(page, shown.source, shown.method),
-        sub=_sub(shown),
-        callout=_sentence(shown.slow, contrast, chosen=drawn is not None),
+        sub=sub,
+        callout=callout,
         tone="warn",
+        copy=markdown(title, [sub, callout, *map(_reason, shown.slow.why.reasons[:REASONS])]),
     )
     pages.follow(page, link)
     if shown.row is None:
@@ -66,6 +70,7 @@ def draw(page: Page) -> None:
             state.write(service=key[0], route=key[1], box=state.box_text(chosen) if chosen else None)
             st.rerun()
         _contrast(page, key, contrast, chosen=drawn is not None)
+        csv_button(contrast, "attributes")
     with right:
         _reasons(page, key, shown.slow)
         hop_bar(
@@ -278,6 +283,15 @@ def _reasons(page: Page, key: tuple[str, str], slow: Slow) -> None:
     target = st.session_state[pages.PAGES_KEY]["critical-path"]
     params = page.params | {"service": key[0], "route": key[1], "band": f"{low:g}-{high:g}"}
     st.page_link(target, label="The whole critical path →", query_params=params)
+
+
+def _reason(one: Reason) -> list[Run]:
+    """Return a reason as a line of text."""
+    name = f"{one.service} {one.operation}{layer_suffix(one.layer)}"
+    return [
+        run(name, strong=True),
+        run(f" {_signed(one.difference_nano)}, {whole_percent(one.share)} of the difference"),
+    ]
 
 
 def _plain(text: str) -> dict[str, Any]:

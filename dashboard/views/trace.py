@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import polars as pl
 import streamlit as st
 
 from dashboard import page as pages
@@ -12,6 +13,7 @@ from dashboard import state
 from dashboard.components.headline import Run, headline, run
 from dashboard.components.table import Column, Row, table
 from dashboard.components.waterfall import waterfall
+from dashboard.export import markdown
 from dashboard.folding import folded
 from dashboard.format import count, duration, layer_name, percent
 from dashboard.page import Page
@@ -19,6 +21,7 @@ from dashboard.palette import service_colors
 from dashboard.views import empty
 from tracelens.lens import Answer, Method, TraceAnswer
 
+COPIED = 5  # spans that the Markdown names
 MARKS = {
     "orphan": "its parent never arrived",
     "cycle": "its ancestors led back to it: the link to its parent was cut",
@@ -49,11 +52,14 @@ def draw(page: Page) -> None:
     fold = carried and page.state.page.get("proxies") == "0"
     drawn = folded(answer) if fold else answer
     rows = drawn.rows
+    title = [run(rows["service"][0], strong=True), run(f" {rows['operation'][0]}")]
+    sub = _sub(page, answer, shown=len(rows))
     link = headline(
-        [run(rows["service"][0], strong=True), run(f" {rows['operation'][0]}")],
+        title,
         key="head",
         status=pages.status(page, answer.source, Method()),
-        sub=_sub(page, answer, shown=len(rows)),
+        sub=sub,
+        copy=markdown(title, [sub, *_longest(answer)]),
     )
     pages.follow(page, link)
     span, only, proxies = waterfall(
@@ -110,6 +116,21 @@ def _sub(page: Page, answer: TraceAnswer, *, shown: int) -> list[Run]:
     if repairs:
         runs.append(run(f" · mended: {repairs}"))
     return runs
+
+
+def _longest(answer: TraceAnswer) -> list[list[Run]]:
+    """Return the spans with most time on the critical path, a line each."""
+    rows = answer.rows
+    total = max(rows["end_unix_nano"][0] - rows["start_unix_nano"][0], 1)
+    most = rows.filter(pl.col("on_path_nano") > 0).sort("on_path_nano", "row", descending=[True, False]).head(COPIED)
+    return [
+        [
+            run(f"{row['service']} {row['operation']}", strong=True),
+            run(f" {duration(row['on_path_nano'])} on the critical path, {percent(row['on_path_nano'] / total)}"),
+            run(", failed" if row["error"] else ""),
+        ]
+        for row in most.iter_rows(named=True)
+    ]
 
 
 def _choose(page: Page) -> None:

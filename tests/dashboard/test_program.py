@@ -104,7 +104,9 @@ def test_streamlit_finds_the_components_of_an_installed_wheel(installed: Path) -
     said = subprocess.run(scan, check=True, capture_output=True, text=True, env=environment, cwd=installed).stdout
     found = dict(json.loads(said.strip().splitlines()[-1]))
     names = found[str(installed / "tracelens")]
-    assert sorted(names) == ["flame", "headline", "heatmap", "map", "table", "tiles", "waterfall"]
+    assert sorted(names) == [
+        "distribution", "findings", "flame", "headline", "heatmap", "map", "table", "tiles", "waterfall",
+    ]  # fmt: skip
     for name in names:
         assert (installed / "tracelens" / "assets" / f"{name}.js").is_file()
     assert (installed / "dashboard" / "assets" / "shell.css").is_file()

@@ -1,5 +1,7 @@
 // Flame graph of many critical paths, hanging (root on top): width is time on
 // the path, the heaviest child on the left. A click zooms; Esc and [ go back up.
+// With `nodes.change` it is a difference: width is the later side, colour is by how
+// much a node's own time rose (orange) or fell (blue) against the earlier one.
 
 import { Painter, TableTwin, Tooltip, component, element, fit, hotkeys, luminance, panelHead, theme } from './surface.js';
 import { count, duration, layerSuffix, percent } from './units.js';
@@ -7,6 +9,8 @@ import { count, duration, layerSuffix, percent } from './units.js';
 const ROW = 22;
 const THIN = 0.5; // pixels: a narrower node is not drawn
 const LABELLED = 36; // pixels: a narrower node has no label
+const [SLOWER, FASTER] = [[232, 131, 58], [91, 143, 199]];
+const UNSURE = 0.3; // of the colour of a change that chance may explain
 
 class Flame {
   constructor(root) {
@@ -34,7 +38,8 @@ class Flame {
     if (this.current >= data.nodes.key.length) this.current = this.zoomed;
     this.head.replaceChildren(panelHead(data.title, data.note));
     this.canvas.setAttribute('aria-label', data.label);
-    const heads = ['call path', 'on the path', 'share', 'own', 'calls'];
+    this.most = data.nodes.change?.reduce((most, change) => Math.max(most, Math.abs(change)), 1);
+    const heads = ['call path', 'on the path', 'share', 'own', data.nodes.change ? 'own, change' : 'calls'];
     this.twin.update(heads, () => this.order.map((node) => this.line(node)));
     this.painter.ask();
   }
@@ -77,8 +82,23 @@ class Flame {
     return [
       `${'\u2003'.repeat(this.depth[node])}${this.name(node)}`,
       duration(inclusive[node] / this.data.entries), percent(this.width[node]),
-      duration(exclusive[node] / this.data.entries), count(calls[node]),
+      duration(exclusive[node] / this.data.entries), this.data.nodes.change ? this.change(node) : count(calls[node]),
     ];
+  }
+
+  change(node) {
+    const change = this.data.nodes.change[node];
+    return `${change < 0 ? '−' : '+'}${duration(Math.abs(change))}`;
+  }
+
+  /** The colour of a node: its service's, or between the ground and orange or blue by how much it changed. */
+  color(look, node) {
+    const { service, change, sure } = this.data.nodes;
+    if (!change) return this.data.colors[service[node]] ?? look.muted;
+    const strength = Math.sqrt(Math.abs(change[node]) / this.most) * (sure[node] ? 1 : UNSURE);
+    const ground = look.dark ? [44, 52, 64] : [226, 230, 236];
+    const full = change[node] < 0 ? FASTER : SLOWER;
+    return `rgb(${ground.map((part, at) => Math.round(part + (full[at] - part) * strength)).join(',')})`;
   }
 
   draw() {
@@ -99,8 +119,7 @@ class Flame {
   }
 
   box(pen, look, node, left, right) {
-    const { service } = this.data.nodes;
-    const color = this.data.colors[service[node]] ?? look.muted;
+    const color = this.color(look, node);
     const top = this.depth[node] * ROW;
     const above = this.depth[node] < this.depth[this.zoomed];
     pen.globalAlpha = above ? 0.45 : 1;
@@ -154,12 +173,12 @@ class Flame {
   }
 
   describe(node) {
-    const { inclusive, exclusive, calls } = this.data.nodes;
+    const { inclusive, exclusive, calls, change } = this.data.nodes;
     return [
       this.name(node),
       `${duration(inclusive[node] / this.data.entries)} a call on the path · ${percent(this.width[node])}`,
       `own ${duration(exclusive[node] / this.data.entries)}`,
-      `on the path of ${count(calls[node])} of ${count(this.data.entries)} calls`,
+      change ? `own ${this.change(node)} against A` : `on the path of ${count(calls[node])} of ${count(this.data.entries)} calls`,
     ];
   }
 

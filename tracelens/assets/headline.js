@@ -4,10 +4,27 @@
 import { component, element, hotkeys, ready } from './surface.js';
 
 const FILTER = 'input[aria-label="filter"]';
+const SEARCH = '.st-key-sought input'; // of the Search page
+const KEYS = '.st-key-keys button'; // opens the list of keys
+
+/** Put text on the clipboard; whether that went. Without a secure context only the old way is open. */
+async function copied(text) {
+  if (navigator.clipboard) {
+    return navigator.clipboard.writeText(text).then(() => true, () => false);
+  }
+  const field = element('textarea', { style: 'position:fixed;opacity:0' });
+  field.value = text;
+  document.body.append(field);
+  field.select();
+  const went = document.execCommand('copy');
+  field.remove();
+  return went;
+}
 
 class Headline {
   constructor(root) {
     this.root = root;
+    this.made = {}; // what each copying button copies
     this.stop = hotkeys((key) => this.key(key));
   }
 
@@ -19,10 +36,31 @@ class Headline {
         element('h1', {}, this.runs(data.title)),
         data.status && this.status(data.status),
       ]),
-      ...(data.sub ? [element('p', { class: 'sub' }, this.runs(data.sub))] : []),
+      ...(data.sub ? [element('p', { class: 'sub' }, [...this.runs(data.sub), ...this.copies(data.copy)])] : []),
       ...(data.callout ? [element('p', { class: `callout ${data.tone ?? ''}`, role: 'status' }, this.runs(data.callout))] : []),
     );
     ready(this.root, (data.callout ?? data.title).length, performance.now() - begin);
+  }
+
+  /** Buttons that copy the page's address, and what it says with the address below. */
+  copies(markdown) {
+    if (markdown === null || markdown === undefined) return [];
+    return [element('span', { class: 'copies' }, [
+      this.copy('copy link', () => location.href),
+      this.copy('copy as Markdown', () => `${markdown}\n- <${location.href}>\n`),
+    ])];
+  }
+
+  /** A button that says so when it has copied, until the address or what was copied is another. */
+  copy(text, made) {
+    const key = `${text} ${location.href}`;
+    const press = async () => {
+      this.done = { key, text: (await copied(made())) ? 'copied' : 'the browser refused' };
+      for (const button of this.root.querySelectorAll('.copies button')) button.replaceWith(this.copy(button.dataset.text, this.made[button.dataset.text]));
+    };
+    const shown = this.done?.key === key ? this.done.text : text;
+    this.made[text] = made;
+    return element('button', { text: shown, type: 'button', class: 'small', data: { text }, onclick: press });
   }
 
   status({ state, runs }) {
@@ -44,11 +82,17 @@ class Headline {
   }
 
   key(key) {
-    const filter = document.querySelector(FILTER);
-    if (key !== '/' || !filter) return false;
-    filter.focus();
-    filter.select();
+    if (key === '?') return this.press(document.querySelector(KEYS));
+    const field = document.querySelector(SEARCH) ?? document.querySelector(FILTER);
+    if (key !== '/' || !field) return false;
+    field.focus();
+    field.select();
     return true;
+  }
+
+  press(button) {
+    button?.click();
+    return Boolean(button);
   }
 
   destroy() {

@@ -17,13 +17,14 @@ const CELLS = {
     ]),
   toned: ({ text, tone, title }) => element('span', { text, title, class: `tone-${tone}` }),
   dots: (marks) => dots(marks),
+  change: (value) => change(value),
   spark: ({ values, kind }) => sparkline(values, kind, { width: 110, height: 24 }),
   pair: ({ selected, rest, title }) =>
     element('span', { class: 'pair', title }, [bar('selected', selected), bar('rest', rest)]),
   share: ({ share, tone }) => element('span', { class: 'share' }, [bar(tone ?? 'accent', share)]),
 };
 
-const RIGHT = new Set(['number', 'toned']);
+const RIGHT = new Set(['number', 'toned', 'change']);
 
 function bar(kind, share) {
   return element('i', { class: `bar bar-${kind}`, style: `width:${(100 * Math.min(1, Math.max(0, share))).toFixed(2)}%` });
@@ -37,6 +38,17 @@ function dots({ p50, p90, p99 }) {
     element('i', { class: 'mark-p90', style: place(p90) }),
     element('i', { class: 'mark-p99', style: place(p99) }),
   ]);
+}
+
+/** A change in words, and where it and its interval lie: places from 0 to 1, no change in the middle. */
+function change({ text, tone, title, low, at, high }) {
+  const percent = (place) => `${(100 * Math.min(1, Math.max(0, place))).toFixed(2)}%`;
+  const drawn = at === null ? [] : [
+    element('i', { class: 'zero' }),
+    low !== null && element('i', { class: 'range', style: `left:${percent(low)};width:${percent(high - low)}` }),
+    element('i', { class: 'point', style: `left:${percent(at)}` }),
+  ];
+  return element('span', { class: `change tone-${tone}`, title }, [element('b', { text }), element('span', { class: 'interval' }, drawn)]);
 }
 
 class Table {
@@ -70,9 +82,9 @@ class Table {
     ready(this.root, this.rows.length, performance.now() - begin);
   }
 
-  head({ label, kind, minor, width }) {
+  head({ label, kind, minor, width, help }) {
     const classes = `${RIGHT.has(kind) ? 'right' : ''} ${minor ? 'minor' : ''} kind-${kind}`;
-    return element('th', { text: label, scope: 'col', class: classes, style: width ? `width:${width}` : null });
+    return element('th', { text: label, title: help, scope: 'col', class: classes, style: width ? `width:${width}` : null });
   }
 
   row(row, at) {

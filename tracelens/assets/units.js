@@ -56,11 +56,11 @@ export function day(milliseconds) {
   return new Date(milliseconds).toLocaleDateString('en-GB', { day: 'numeric', month: 'short' });
 }
 
-/** Durations 1, 3, 10, 30, … between two, for a logarithmic axis. */
-export function logTicks(low, high) {
+/** Durations 1, 3, 10, 30, … between two, for a logarithmic axis. factors: those in a decade. */
+export function logTicks(low, high, factors = [1, 3]) {
   const ticks = [];
   for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); power += 1) {
-    for (const factor of [1, 3]) {
+    for (const factor of factors) {
       const value = factor * 10 ** power;
       if (value >= low && value <= high) ticks.push(value);
     }

@@ -27,7 +27,9 @@ from tracelens.lens import long_route as _long_route
 from tracelens.lens import paths as _paths
 from tracelens.lens import route as _route
 from tracelens.lens import routes as _routes
+from tracelens.lens import search as _search
 from tracelens.lens import traces as _traces
+from tracelens.lens import versions as _versions
 from tracelens.lens import whatif as _whatif
 from tracelens.lens.analysed import SETTLE_NANO, Analysed, Memory, Still
 from tracelens.lens.compare import Comparison
@@ -38,6 +40,7 @@ from tracelens.lens.pruned import Pruning
 from tracelens.lens.question import Answer, Box, Explanation, Heatmap, Method, Question, SourceInfo, TraceAnswer
 from tracelens.lens.room import Room, free_memory
 from tracelens.lens.routes import Route
+from tracelens.lens.search import Found
 from tracelens.lens.sources import Source, open_source
 from tracelens.names import NOTHING
 from tracelens.taught import Taught
@@ -51,6 +54,7 @@ __all__ = [
     "Change",
     "Comparison",
     "Explanation",
+    "Found",
     "Heatmap",
     "Lens",
     "Method",
@@ -149,6 +153,10 @@ class Lens:
     def route_names(self, question: Question) -> Answer:
         """What named each route."""
         return _routes.route_names(self._selected(question), question)
+
+    def versions(self, question: Question) -> Answer:
+        """Which versions served each service's calls, and when."""
+        return _versions.versions(self._selected(question), question)
 
     def summary(self, question: Question) -> Answer:
         """How all first calls of traces fare together."""
@@ -333,6 +341,12 @@ class Lens:
         if (rolled := self._long(question, NO_KEYS)) is not None:
             return rolled.traces(slowest, limit)
         return _traces.traces(self._selected(question), question, slowest, limit)
+
+    def search(self, question: Question, shortest: int | None = None, longest: int | None = None) -> Found:
+        """The slowest traces that have a matching call, open ones too, of those that take so long as a whole."""
+        if (rolled := self._long(question, NO_KEYS)) is not None:
+            return _search.search_long(rolled, shortest, longest)
+        return _search.search(self._selected(question), question, shortest, longest)
 
     def trace(self, trace_id: str, *, walk: Walk | None = None, skew: bool = True) -> TraceAnswer:
         """One trace in tree order with its critical path."""

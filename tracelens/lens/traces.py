@@ -31,10 +31,18 @@ MAX_ROWS = 1_000  # of a search: more is a filter not yet written
 def traces(window: Analysed, question: Question, slowest: int | None, limit: int) -> Answer:
     """Return one row a trace that has a matching call, newest first, or the `slowest` ones.
 
-    Open traces are left out, as from every answer but a single trace.
+    Open traces are left out, as from every answer but a single trace and a search.
     """
+    rows = listed(window, np.unique(window.selected(question, echoes=True)["trace"].to_numpy()))
+    key = "start_unix_nano" if slowest is None else "duration_nano"
+    count = min(limit if slowest is None else slowest, MAX_ROWS)
+    shown = rows.drop("open").sort(key, "trace_id", descending=[True, False]).head(count)
+    return Answer(rows=shown.collect(), source=window.info)
+
+
+def listed(window: Analysed, matched: npt.NDArray[np.integer]) -> pl.LazyFrame:
+    """Return one row a trace, of those numbers."""
     forest = window.forest
-    matched = np.unique(window.selected(question, echoes=True)["trace"].to_numpy())
     first = forest.trace_offsets[:-1][matched]
     entry = forest.entry[matched]
     n_spans = np.diff(forest.trace_offsets)[matched]
@@ -51,7 +59,7 @@ def traces(window: Analysed, question: Question, slowest: int | None, limit: int
         .group_by("trace")
         .agg(services=pl.col("service").n_unique().cast(pl.Int64))
     )
-    rows = (
+    return (
         pl.LazyFrame(
             {
                 "trace": matched.astype(np.int64),
@@ -61,6 +69,7 @@ def traces(window: Analysed, question: Question, slowest: int | None, limit: int
                 "duration_nano": forest.end[entry] - forest.start[entry],
                 "spans": n_spans.astype(np.int64),
                 "complete": forest.complete[matched],
+                "open": ~window.settled[matched],
             }
         )
         .join(per_trace, on="trace", how="left", validate="1:1")
@@ -75,11 +84,9 @@ def traces(window: Analysed, question: Question, slowest: int | None, limit: int
             "services",
             "errors",
             "complete",
+            "open",
         )
     )
-    key = "start_unix_nano" if slowest is None else "duration_nano"
-    count = min(limit if slowest is None else slowest, MAX_ROWS)
-    return Answer(rows=rows.sort(key, "trace_id", descending=[True, False]).head(count).collect(), source=window.info)
 
 
 def trace(source: Source, text: str, walk: Walk, *, taught: Taught = NOTHING, skew: bool = True) -> TraceAnswer:

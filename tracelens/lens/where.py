@@ -75,7 +75,7 @@ def _condition(word: str) -> Condition:
     condition = Condition(*match.groups())
     key, operator, value = condition.key, condition.operator, condition.value
     if key == "duration":
-        _nanoseconds(value)
+        nanoseconds(value)
         allowed: tuple[str, ...] = ("=", "!=", "<", "<=", ">", ">=")
     elif key == "status":
         if value not in STATUSES:
@@ -104,7 +104,8 @@ def _check_pattern(word: str, pattern: str) -> None:
         raise UsageError(f"filter {word!r}: not a regular expression: {error}") from None
 
 
-def _nanoseconds(text: str) -> int:
+def nanoseconds(text: str) -> int:
+    """Return the nanoseconds of a duration as filters have it, `200ms`. Raises UsageError when it is none."""
     match = DURATION.match(text)
     if match is None:
         raise UsageError(f"{text!r} is no duration. Write a number and ns, us, ms, s or m: 200ms.")
@@ -141,7 +142,7 @@ def of_call(condition: Condition) -> pl.Expr:
         matched = STATUSES[condition.value]
         return matched.not_() if condition.operator == "!=" else matched
     if condition.key == "duration":
-        return COMPARE[condition.operator](pl.col("duration_nano"), pl.lit(_nanoseconds(condition.value)))
+        return COMPARE[condition.operator](pl.col("duration_nano"), pl.lit(nanoseconds(condition.value)))
     if condition.key == "trace":
         return COMPARE[condition.operator](pl.col("trace_id"), pl.lit(trace_id(condition.value)))
     return _text(pl.col(condition.key), condition)

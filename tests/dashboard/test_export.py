@@ -1,0 +1,49 @@
+"""What is taken away: no formula is live in a table, no markup in Markdown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from dashboard.components.headline import run as words
+from dashboard.export import markdown
+from tests.dashboard.test_pages import drawn, run
+from tracelens.report import document
+
+PRODUCT = {"window": "all", "service": "frontend", "route": "GET /product/{id}"}
+
+
+@pytest.mark.parametrize("name", ["=HYPERLINK(1)", "+1", "-1", "@SUM(1)", "\t=1", "\r=1"])
+def test_a_name_that_is_a_formula_is_text(name: str) -> None:
+    line = document.table(pl.DataFrame({"service": [name], "calls": [-3]})).split("\n", 1)[1]
+    assert line.strip('"').startswith(f"'{name[0]}")
+    assert line.rstrip().endswith(",-3")  # a number is none
+
+
+def test_markdown_is_what_the_page_says_and_its_names_are_text() -> None:
+    head = [words("<b>*web*</b>", strong=True), words(" [a](http://127.0.0.2/)")]
+    lines = [[words("p99 "), words("84 ms ", strong=True), words("see why", link="route")], [words("a\n# b")], []]
+    assert markdown(head, lines) == (
+        "**\\<b\\>\\*web\\*\\</b\\>** \\[a\\]\\(http\\://127\\.0\\.0\\.2/\\)\n\n- p99 **84 ms**\n- a \\# b"
+    )
+
+
+def test_spaces_stand_outside_the_stars() -> None:
+    assert markdown([words(" 84 ms ", strong=True), words("more"), words(" "), words("")], []) == "**84 ms** more\n"
+
+
+def test_route_and_trace_can_be_copied(shop_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    route = drawn(run(shop_store, monkeypatch, "route", **PRODUCT))["head"]["copy"]
+    assert route.startswith("**frontend** GET /product/\\{id\\}\n\n- ")
+    assert "is one operation\\: **db POST /query**" in route
+    trace = drawn(run(shop_store, monkeypatch, "trace", trace=f"{7_000_001:032x}"))["head"]["copy"]
+    assert trace.count("on the critical path") == 5
+    assert f"{7_000_001:032x}" in trace
+
+
+@pytest.mark.parametrize("page", ["overview", "route", "search", "compare", "findings"])
+def test_tables_can_be_loaded_down(shop_store: Path, monkeypatch: pytest.MonkeyPatch, page: str) -> None:
+    (button,) = run(shop_store, monkeypatch, page, window="all").get("download_button")
+    assert button.proto.label == "CSV"

@@ -1,0 +1,63 @@
+"""Search: the slowest traces that match, those that are still open among them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import polars as pl
+
+from tracelens.analysis.rollups import TRACE_ROWS
+from tracelens.analysis.settled import trace_rows
+from tracelens.lens.analysed import Analysed
+from tracelens.lens.long import Long
+from tracelens.lens.question import Method, Question, SourceInfo
+from tracelens.lens.traces import MAX_ROWS, listed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """Rows as `traces` has them with `open`: spans may still come; and of how many they are the slowest."""
+
+    rows: pl.DataFrame
+    traces: int  # that match
+    source: SourceInfo
+    method: Method
+
+
+def search(window: Analysed, question: Question, shortest: int | None, longest: int | None) -> Found:
+    """Return the slowest traces that have a matching call, MAX_ROWS at most.
+
+    shortest, longest: nanoseconds that a whole trace takes at least and at most; None is an open end.
+    """
+    every = replace(window, settled=np.ones_like(window.settled))
+    matched = np.unique(every.selected(question, echoes=True)["trace"].to_numpy())
+    return _slowest(listed(window, matched).filter(_takes(shortest, longest)), window.info, window.method)
+
+
+def search_long(rolled: Long, shortest: int | None, longest: int | None) -> Found:
+    """Return the same of a long window without a filter: of all traces that begin in it."""
+    start, end = rolled.bounds
+    tail = rolled.tail
+    fresh = trace_rows(tail.forest, tail.calls).with_columns(open=pl.Series(~tail.settled, dtype=pl.Boolean))
+    kept = rolled.rollups.traces.scan(start, end).with_columns(open=pl.lit(value=False))
+    shown = [*(name for name in TRACE_ROWS if name not in ("end_unix_nano", "arrived")), "open"]
+    every = pl.concat([table.select(shown) for table in (kept, fresh.lazy())])
+    inside = pl.col("start_unix_nano").is_between(start, end, closed="left")
+    return _slowest(every.filter(inside & _takes(shortest, longest)), rolled.info, rolled.method)
+
+
+def _takes(shortest: int | None, longest: int | None) -> pl.Expr:
+    """Whether a trace takes so long."""
+    taken = pl.lit(value=True)
+    if shortest is not None:
+        taken &= pl.col("duration_nano") >= shortest
+    if longest is not None:
+        taken &= pl.col("duration_nano") <= longest
+    return taken
+
+
+def _slowest(rows: pl.LazyFrame, source: SourceInfo, method: Method) -> Found:
+    top = rows.sort("duration_nano", "trace_id", descending=[True, False]).head(MAX_ROWS)
+    shown, number = pl.collect_all([top, rows.select(pl.len())])
+    return Found(rows=shown, traces=int(number.item()), source=source, method=method)
