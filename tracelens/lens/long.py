@@ -17,13 +17,13 @@ from tracelens.analysis import rollups
 from tracelens.analysis.bands import Band
 from tracelens.analysis.edges import without_gateways
 from tracelens.analysis.profile import PROFILE_BUCKETS, cut, merge
-from tracelens.analysis.rollups import HOUR_NANO, MINUTE_NANO, TRACE_ROWS
-from tracelens.analysis.settled import profile_cells, trace_rows
+from tracelens.analysis.rollups import HOUR_NANO, MINUTE_NANO
+from tracelens.analysis.settled import profile_cells
 from tracelens.lens.analysed import Analysed, Memory, Still
 from tracelens.lens.question import Answer, Method, Question, SourceInfo
 from tracelens.lens.routes import Route, is_route
 from tracelens.lens.sources import Loaded, Source, StoreSource
-from tracelens.lens.traces import MAX_ROWS
+from tracelens.lens.traces import LISTED, MAX_ROWS, listed
 from tracelens.lens.where import of_call
 from tracelens.needed import is_needed, with_left_out
 from tracelens.sampling import TOLD_BY, UNKNOWN
@@ -132,9 +132,8 @@ class Long:
         """Return one row a trace that begins in the window, newest first, or the `slowest` ones."""
         start, end = self.bounds
         inside = pl.col("start_unix_nano").is_between(start, end, closed="left")
-        fresh = trace_rows(self.tail.forest, self.tail.calls).filter(pl.Series(self.tail.settled)).filter(inside)
-        shown = [name for name in TRACE_ROWS if name not in ("end_unix_nano", "arrived")]
-        every = pl.concat([table.select(shown) for table in (self.rollups.traces.scan(start, end), fresh.lazy())])
+        fresh = listed(self.tail).filter(~pl.col("open") & inside).drop("open")
+        every = pl.concat([self.rollups.traces.scan(start, end).select(LISTED), fresh])
         key = "start_unix_nano" if slowest is None else "duration_nano"
         count = min(limit if slowest is None else slowest, MAX_ROWS)
         rows = every.sort(key, "trace_id", descending=[True, False]).head(count).collect()

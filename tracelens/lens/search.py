@@ -7,12 +7,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import polars as pl
 
-from tracelens.analysis.rollups import TRACE_ROWS
-from tracelens.analysis.settled import trace_rows
 from tracelens.lens.analysed import Analysed
 from tracelens.lens.long import Long
 from tracelens.lens.question import Method, Question, SourceInfo
-from tracelens.lens.traces import MAX_ROWS, listed
+from tracelens.lens.traces import LISTED, MAX_ROWS, listed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,11 +36,8 @@ def search(window: Analysed, question: Question, shortest: int | None, longest: 
 def search_long(rolled: Long, shortest: int | None, longest: int | None) -> Found:
     """Return the same of a long window without a filter: of all traces that begin in it."""
     start, end = rolled.bounds
-    tail = rolled.tail
-    fresh = trace_rows(tail.forest, tail.calls).with_columns(open=pl.Series(~tail.settled, dtype=pl.Boolean))
-    kept = rolled.rollups.traces.scan(start, end).with_columns(open=pl.lit(value=False))
-    shown = [*(name for name in TRACE_ROWS if name not in ("end_unix_nano", "arrived")), "open"]
-    every = pl.concat([table.select(shown) for table in (kept, fresh.lazy())])
+    kept = rolled.rollups.traces.scan(start, end).select(*LISTED, open=pl.lit(value=False))
+    every = pl.concat([kept, listed(rolled.tail)])
     inside = pl.col("start_unix_nano").is_between(start, end, closed="left")
     return _slowest(every.filter(inside & _takes(shortest, longest)), rolled.info, rolled.method)
 

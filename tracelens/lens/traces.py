@@ -12,6 +12,8 @@ import polars as pl
 from tracelens import forest as forests
 from tracelens._fold import APP_SERVER, ATTEMPT, INBOUND, OUTBOUND, PROXY
 from tracelens.analysis.critical_path import sections as walked
+from tracelens.analysis.rollups import TRACE_ROWS
+from tracelens.analysis.settled import trace_rows
 from tracelens.calls import Calls, calls
 from tracelens.errors import InputError
 from tracelens.forest import Forest
@@ -26,6 +28,7 @@ from tracelens.spans import KINDS, SPAN_MARKS, is_attribute
 from tracelens.taught import Taught
 
 MAX_ROWS = 1_000  # of a search: more is a filter not yet written
+LISTED = [name for name in TRACE_ROWS if name not in ("end_unix_nano", "arrived")]
 
 
 def traces(window: Analysed, question: Question, slowest: int | None, limit: int) -> Answer:
@@ -40,53 +43,10 @@ def traces(window: Analysed, question: Question, slowest: int | None, limit: int
     return Answer(rows=shown.collect(), source=window.info)
 
 
-def listed(window: Analysed, matched: npt.NDArray[np.integer]) -> pl.LazyFrame:
-    """Return one row a trace, of those numbers."""
-    forest = window.forest
-    first = forest.trace_offsets[:-1][matched]
-    entry = forest.entry[matched]
-    n_spans = np.diff(forest.trace_offsets)[matched]
-    per_trace = (
-        window.calls.table.lazy()
-        .group_by("trace")
-        .agg(
-            errors=pl.col("error").sum().cast(pl.Int64),
-            route=pl.col("route").sort_by("is_root", descending=True).first(),
-        )
-    )
-    services = (
-        pl.LazyFrame({"trace": forest.trace_of(np.arange(len(forest.parent))), "service": window.calls.service})
-        .group_by("trace")
-        .agg(services=pl.col("service").n_unique().cast(pl.Int64))
-    )
-    return (
-        pl.LazyFrame(
-            {
-                "trace": matched.astype(np.int64),
-                "trace_id": forest.spans["trace_id"].gather(first),
-                "service": window.calls.service.gather(entry),
-                "start_unix_nano": forest.start[entry],
-                "duration_nano": forest.end[entry] - forest.start[entry],
-                "spans": n_spans.astype(np.int64),
-                "complete": forest.complete[matched],
-                "open": ~window.settled[matched],
-            }
-        )
-        .join(per_trace, on="trace", how="left", validate="1:1")
-        .join(services, on="trace", how="left", validate="1:1")
-        .select(
-            "trace_id",
-            "service",
-            "route",
-            "start_unix_nano",
-            "duration_nano",
-            "spans",
-            "services",
-            "errors",
-            "complete",
-            "open",
-        )
-    )
+def listed(window: Analysed, matched: npt.NDArray[np.integer] | None = None) -> pl.LazyFrame:
+    """Return one row a trace, of those numbers or of all."""
+    rows = trace_rows(window.forest, window.calls).with_columns(open=pl.Series(~window.settled, dtype=pl.Boolean))
+    return (rows if matched is None else rows[matched]).lazy().select(*LISTED, "open")
 
 
 def trace(source: Source, text: str, walk: Walk, *, taught: Taught = NOTHING, skew: bool = True) -> TraceAnswer:
