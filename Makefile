@@ -9,7 +9,7 @@ MANIFEST := tracelens/assets/manifest.toml
 UNIT   := -m "not envoy and not browser and not process and not slow"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick lint format bench prove doctor reset lock wheel
+.PHONY: help demo test quick lint format bench prove shots doctor reset lock wheel
 
 help:  ## list what there is to do
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ prove: $(VENV)/.test  ## the long proofs, about two hours: kills, power cuts, ba
 	TRACELENS_PROVE=1 $(BIN)/python -m pytest -ra tests/e2e tests/invariants tests/wire \
 		tests/acceptance/test_mesh_lens.py
 	$(BIN)/python -m tests.prove
+
+shots: $(VENV)/.test  ## pictures of all pages of the dashboard, into docs/shots
+	$(BIN)/python -m tests.dashboard.shots docs/shots
 
 doctor:  ## what is missing on this machine, with the command that installs it
 	@$(PYTHON) tests/doctor.py

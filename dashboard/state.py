@@ -22,6 +22,8 @@ WINDOWS: dict[str, int] = {  # name -> length in nanoseconds
     "1h": 3_600 * SECOND,
     "6h": 21_600 * SECOND,
     "24h": 86_400 * SECOND,
+    "7d": 7 * 86_400 * SECOND,
+    "30d": 30 * 86_400 * SECOND,
 }
 ALL = "all"
 CUSTOM = "custom"
@@ -31,6 +33,8 @@ WINDOW_NAMES = {
     "1h": "last 1 h",
     "6h": "last 6 h",
     "24h": "last 24 h",
+    "7d": "last 7 d",
+    "30d": "last 30 d",
     ALL: "all",
     CUSTOM: "custom",
 }

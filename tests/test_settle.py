@@ -354,3 +354,18 @@ def test_a_route_looked_at_closely_is_that_of_the_spans(store: Store, still: int
     # Of each minute and bucket the slowest is shown: the first of all is the slowest of all.
     exact = plain.exemplars(question, route, truth[1], 5).rows
     assert slowest.rows[0].select("trace_id", "duration_nano").equals(exact[0].select("trace_id", "duration_nano"))
+
+
+@pytest.mark.usefixtures("_long")
+def test_an_hour_that_is_settled_between_two_answers_is_in_both_once(store: Store) -> None:
+    day(store)
+    settle(store, now=(FIRST + 3 * HOUR_NANO + 10 * MINUTE) / 1e9)
+    lens, question = Lens.open(str(store.path)).still(), Question()
+    first = lens.routes(question)
+    settled(store)
+    later = lens.series(question, None, 6), lens.heatmap(question, ("service-1", "op-1"), 4, 4), lens.edges(question)
+    truth = Lens.open(str(store.path)).edges(question)
+    assert later[0].rows.filter(pl.col("service").is_not_null())["n"].sum() == first.rows["n"].sum()
+    assert later[2].rows["n"].sum() == truth.rows["n"].sum()
+    assert lens.traces(question, 1_000).rows.equals(Lens.open(str(store.path)).traces(question, 1_000).rows)
+    assert lens.profile(question, None).rows["entries"].max() == truth.source.traces

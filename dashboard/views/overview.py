@@ -80,7 +80,8 @@ def _against(page: Page, before: Earlier | None) -> str:
     if before is None:
         return "no earlier data"
     if page.window in WINDOWS:
-        return f"against the {page.window.replace('1h', 'hour').replace('24h', 'day')} before"
+        words = {"1h": "hour", "24h": "day", "7d": "7 days", "30d": "30 days"}
+        return f"against the {words.get(page.window, page.window)} before"
     return "against the window before"
 
 

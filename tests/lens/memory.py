@@ -16,6 +16,7 @@ class FrameSource:
 
     spans: pl.DataFrame
     live: bool = field(default=False, init=False)
+    part: str = field(default="", init=False)
 
     def describe(self) -> Description:
         return Description("dump", "frame", 1)

@@ -60,6 +60,7 @@ class LiveSource(FrameSource):
     """A source to which spans may still come."""
 
     live: bool = field(default=True, init=False)
+    part: str = field(default="", init=False)
 
 
 def test_open_traces_are_in_no_finding() -> None:

@@ -89,3 +89,11 @@ def test_the_last_few_filters_are_remembered(store: Path) -> None:
     for number in range(1, 4):
         pruning.of(source, Question(where=(f"attr.k={number}",)))
     assert pruning.of(source, Question(where=("attr.k=0",))) is not first
+
+
+def test_answers_that_belong_together_are_each_of_its_own_filter(store: Path) -> None:
+    """Those of a Lens that stands still, too: what is remembered of one filter is not another's."""
+    lens = Lens.open(str(store)).still()
+    found = [lens.routes(Question(where=(f"attr.tenant{value}",))).rows["n"].sum() for value in ("=whale", "~.", "=x")]
+    assert found[1] > found[0] > found[2] == 0
+    assert lens.routes(Question()).rows["n"].sum() > found[1] - 1

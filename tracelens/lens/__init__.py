@@ -33,7 +33,7 @@ from tracelens.lens import versions as _versions
 from tracelens.lens import whatif as _whatif
 from tracelens.lens.analysed import SETTLE_NANO, Analysed, Memory, Still
 from tracelens.lens.compare import Comparison
-from tracelens.lens.long import NO_KEYS, ROUTE_KEYS, Long, long_window
+from tracelens.lens.long import NO_KEYS, ROUTE_KEYS, Long, Longs, long_window
 from tracelens.lens.parts import Parts
 from tracelens.lens.paths import ALL, Walk
 from tracelens.lens.pruned import Pruning
@@ -78,6 +78,7 @@ class Lens:
         self.taught = taught
         self.room = room or Room()
         self._memory: Memory | Still = Memory()
+        self._longs = Longs()
         self._pruning = Pruning()
         self._seen = ("", 0)  # the last version of the source, and when it was first seen
 
@@ -103,6 +104,7 @@ class Lens:
         """Return a Lens whose answers agree with each other: spans that come meanwhile are in none of them."""
         found = copy.copy(self)
         found._memory = Still(self._memory)
+        found._longs = Longs(self._longs)
         return found
 
     def _parts(self, question: Question, *, skew: bool = True) -> AbstractContextManager[Parts | None]:
@@ -141,7 +143,14 @@ class Lens:
     def _long(
         self, question: Question, keys: Collection[str] = ROUTE_KEYS, width_nano: int = MINUTE_NANO
     ) -> Long | None:
-        return long_window(self.source, question, self._memory, self.taught, keys, width_nano)
+        """Return how to answer from rollups; None where spans are looked at. keys: what filters may ask for."""
+        if not all(one.key in keys for one in question.conditions):
+            return None
+
+        def make() -> Long | None:
+            return long_window(self.source, question, self._memory, self.taught, width_nano)
+
+        return self._longs.get(self.version(), (question, width_nano), make)
 
     def routes(self, question: Question) -> Answer:
         """Which routes are there, how fast, how often wrong."""

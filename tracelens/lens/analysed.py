@@ -118,6 +118,7 @@ def analysed(
         open_traces=int((~settled).sum()),
         repairs=forest.repairs(),
         rejected_spans=loaded.rejected,
+        late_spans=loaded.late,
         losses=loaded.losses,
         sampling_rate=folded.sampling.rate,
         sampling_told_by=folded.sampling.sources,
@@ -145,7 +146,7 @@ class Memory:
 
     def get(self, source: Source, question: Question, *, taught: Taught = NOTHING, skew: bool = True) -> Analysed:
         """Return the analysis of a question's window, made anew when the source has changed."""
-        key = (source.version(), question.start_nano, question.end_nano, question.keys, skew)
+        key = (source.part, source.version(), question.start_nano, question.end_nano, question.keys, skew)
         now = time.time_ns()
         with self._lock:
             found = self._kept.get(key)
@@ -168,7 +169,7 @@ class Still:
 
     def get(self, source: Source, question: Question, *, taught: Taught = NOTHING, skew: bool = True) -> Analysed:
         """Return the analysis of a question's window as it was when it was first asked for."""
-        key = (question.start_nano, question.end_nano, question.keys, skew)
+        key = (source.part, question.start_nano, question.end_nano, question.keys, skew)
         with self._lock:
             if key not in self._given:
                 self._given[key] = self._memory.get(source, question, taught=taught, skew=skew)

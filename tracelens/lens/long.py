@@ -7,7 +7,8 @@ the two is added up. Windows are those of whole minutes; of profiles, whole hour
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import threading
+from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -34,6 +35,8 @@ from tracelens.taught import Taught
 EXACT_SPANS = 500_000  # in a window: so many are looked at one by one, in less than a second
 ROUTE_KEYS = ("service", "namespace", "route", "status")  # what filters may ask of a cell of routes
 NO_KEYS: tuple[str, ...] = ()  # of edges and profiles
+REMEMBERED = 4
+MAX_NANO = (1 << 63) - 1
 FINE = 6  # hours: stretches of a series that are shorter are made of minutes
 
 
@@ -44,12 +47,15 @@ class Unsettled(StoreSource):
     rollups: Rollups = field(kw_only=True)
     settled: int = field(kw_only=True)
 
+    def __post_init__(self) -> None:
+        self.__dict__["store"] = self.rollups.store  # open already
+        self.part = f"after {self.settled}"
+
     def version(self) -> str:
-        return f"{super().version()} after {self.settled}"
+        return f"{super().version()} {self.part}"
 
     def load(self, start_nano: int | None, end_nano: int | None, keys: Collection[str]) -> Loaded:
-        """Return whole traces: the window is that of their calls."""
-        del start_nano, end_nano
+        """Return whole traces: the window is that of their calls, and of the late spans that are counted."""
         store = self.rollups.store
         columns = [name for name in store.columns() if is_needed(name, keys)]
         some = [file for file in store.files() if number_of(file.hour) > self.settled]
@@ -60,8 +66,11 @@ class Unsettled(StoreSource):
             last = [file for file in store.files() if number_of(file.hour) == self.settled]
             begun = store.scan_files(last).join(ids, on="trace_id", how="semi").select(columns)
             spans = pl.concat([spans, with_left_out(begun).collect()])
-        late = known_traces(self.rollups, spans)
-        return Loaded(spans.filter(~pl.col("trace_id").is_in(late.implode())))
+        late = known_traces(self.rollups, spans, last=name_of(self.settled))
+        is_late = pl.col("trace_id").is_in(late.implode())
+        start = pl.col("start_time_unix_nano")
+        inside = start.is_between(start_nano or 0, end_nano or MAX_NANO, closed="left")
+        return Loaded(spans.filter(~is_late), late=len(spans.filter(is_late & inside)))
 
 
 @dataclass
@@ -72,6 +81,8 @@ class Long:
     rollups: Rollups
     source: StoreSource
     tail: Analysed  # of what is not settled
+    last: str  # the hour of arrival that was the last to be settled: others may be, meanwhile
+    _cells: dict[int, pl.DataFrame] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
     def weighted(self) -> bool:
@@ -120,11 +131,11 @@ class Long:
         table = self.tail.selected(self.question)
         spans = self.tail.calls.table.join(table.select("span"), on="span", how="semi")
         fresh = profile_cells(self.tail.forest, replace(self.tail.calls, table=spans))
-        cells = pl.concat([self.rollups.profiles.scan(*self.bounds).collect(), fresh])
-        service, operation = route or (None, None)
-        kept = cells.filter(
-            pl.col("entry_service").eq_missing(pl.lit(service)) & pl.col("entry_route").eq_missing(pl.lit(operation))
-        )
+        cells = pl.concat([self.rollups.profiles.scan(*self.bounds, last=self.last), fresh.lazy()])
+        if route is None:
+            kept = cells.filter(pl.col("entry_service").is_null()).collect()
+        else:
+            kept = cells.filter(entry_service=route[0], entry_route=route[1]).collect()
         sums = merge([kept.with_columns(route=pl.lit(None, pl.String)).select(PROFILE_BUCKETS.names())])
         return Answer(rows=cut(sums, bands), source=self.info, method=self.method)
 
@@ -133,7 +144,7 @@ class Long:
         start, end = self.bounds
         inside = pl.col("start_unix_nano").is_between(start, end, closed="left")
         fresh = listed(self.tail).filter(~pl.col("open") & inside).drop("open")
-        every = pl.concat([self.rollups.traces.scan(start, end).select(LISTED), fresh])
+        every = pl.concat([self.rollups.traces.scan(start, end, last=self.last).select(LISTED), fresh])
         key = "start_unix_nano" if slowest is None else "duration_nano"
         count = min(limit if slowest is None else slowest, MAX_ROWS)
         rows = every.sort(key, "trace_id", descending=[True, False]).head(count).collect()
@@ -153,12 +164,13 @@ class Long:
 
     def cells(self, wide: int) -> pl.LazyFrame:
         """Return ROUTE_CELLS that the question is about. wide: an hour where cells may be that wide, or a minute."""
-        table = self.tail.selected(self.question).lazy()
-        fresh = rollups.route_cells(table, MINUTE_NANO)
-        cells = pl.concat([self._scan(self.rollups.routes, wide), fresh])
-        for condition in self.question.conditions:
-            cells = cells.filter(of_call(condition))
-        return cells.collect().lazy()
+        if wide not in self._cells:
+            table = self.tail.selected(self.question).lazy()
+            cells = pl.concat([self._scan(self.rollups.routes, wide), rollups.route_cells(table, MINUTE_NANO)])
+            for condition in self.question.conditions:
+                cells = cells.filter(of_call(condition))
+            self._cells[wide] = cells.collect()
+        return self._cells[wide].lazy()
 
     @cached_property
     def _edges(self) -> pl.LazyFrame:
@@ -175,9 +187,11 @@ class Long:
         start, end = self.bounds
         first, last = -(-start // HOUR_NANO) * HOUR_NANO, end // HOUR_NANO * HOUR_NANO
         if wide < HOUR_NANO or first >= last:
-            return tables["minutes"].scan(start, end)
-        edges = [tables["minutes"].scan(*part) for part in ((start, first), (last, end)) if part[0] < part[1]]
-        return pl.concat([*edges, tables["hours"].scan(first, last)])
+            return tables["minutes"].scan(start, end, last=self.last)
+        edges = [
+            tables["minutes"].scan(*part, last=self.last) for part in ((start, first), (last, end)) if part[0] < part[1]
+        ]
+        return pl.concat([*edges, tables["hours"].scan(first, last, last=self.last)])
 
     @cached_property
     def info(self) -> SourceInfo:
@@ -204,7 +218,7 @@ class Long:
             start_unix_nano=max(first, start),
             end_unix_nano=min(last, end),
             repairs=repairs,
-            late_spans=counted.get(rollups.LATE, 0) + self._uncounted(),
+            late_spans=counted.get(rollups.LATE, 0) + tail.late_spans + self._uncounted(),
             sampling_rate=kept / weight if kept else None,
             sampling_told_by=tuple(name for name in TOLD_BY if name in by),
         )
@@ -220,19 +234,40 @@ class Long:
         return sum(max(rows - seen[hour], 0) for hour, rows in there.items())
 
 
+class Longs:
+    """The last few long windows: several questions are asked of one. Safe to share between threads."""
+
+    def __init__(self, above: Longs | None = None) -> None:
+        """above: a memory that is asked first and once; what it says stays, whatever comes meanwhile."""
+        self._above = above
+        self._kept: dict[Hashable, Long | None] = {}
+        self._lock = threading.Lock()
+
+    def get(self, version: str, key: Hashable, make: Callable[[], Long | None]) -> Long | None:
+        """Return what was made of a question at a version of the source."""
+        with self._lock:
+            place = (version, key) if self._above is None else key
+            if place not in self._kept:
+                self._kept[place] = make() if self._above is None else self._above.get(version, key, make)
+            found = self._kept[place] = self._kept.pop(place)
+            if self._above is None:
+                for oldest in [*self._kept][:-REMEMBERED]:
+                    del self._kept[oldest]
+            return found
+
+
 def long_window(
     source: Source,
     question: Question,
     memory: Memory | Still,
     taught: Taught,
-    keys: Collection[str] = ROUTE_KEYS,
     width_nano: int = MINUTE_NANO,
 ) -> Long | None:
     """Return how to answer a question from rollups; None where spans are to be looked at one by one.
 
-    keys: what filters may ask for. width_nano: what its window is widened to whole ones of.
+    width_nano: what its window is widened to whole ones of.
     """
-    if not isinstance(source, StoreSource) or not all(one.key in keys for one in question.conditions):
+    if not isinstance(source, StoreSource):
         return None
     if source.rows(question.start_nano, question.end_nano) <= EXACT_SPANS:
         return None
@@ -248,4 +283,4 @@ def long_window(
         return None
     aligned = replace(question, start_nano=start, end_nano=end)
     unsettled = Unsettled(source.path, rollups=tables, settled=settled)
-    return Long(aligned, tables, source, memory.get(unsettled, aligned, taught=taught))
+    return Long(aligned, tables, source, memory.get(unsettled, aligned, taught=taught), name_of(settled))

@@ -2,7 +2,7 @@
 
 Owns the choice. What is left out has no matching call; but what all traces tell
 together (how many of them a mesh keeps, by their request ids) would be told by
-fewer, so that a mesh whose sampling is told in that way only is read whole.
+fewer, so that a mesh that keeps a part, and tells it in that way, is read whole.
 """
 
 from __future__ import annotations
@@ -31,8 +31,11 @@ class Pruned(StoreSource):
     conditions: tuple[Condition, ...] = field(kw_only=True)
     _found: tuple[object, pl.Series] | None = field(default=None, init=False, repr=False, compare=False)
 
+    def __post_init__(self) -> None:
+        self.part = f"where {self.conditions!r}"
+
     def version(self) -> str:
-        return f"{super().version()} where {self.conditions!r}"
+        return f"{super().version()} {self.part}"
 
     def load(self, start_nano: int | None, end_nano: int | None, keys: Collection[str]) -> Loaded:
         columns = [name for name in self.store.columns() if is_needed(name, keys)]
@@ -113,5 +116,5 @@ def _is_pruning(condition: Condition) -> bool:
 def _sampled_by_ids(source: StoreSource, question: Question) -> bool:
     start = None if question.start_nano is None else question.start_nano // HOUR_NANO * HOUR_NANO
     told = source.rollups.facts["hours"].scan(start, question.end_nano)
-    by_ids = told.filter(what=f"{rollups.TOLD}{TOLD_BY[REQUEST_ID]}").select(pl.col("n").sum()).collect().item()
-    return bool(by_ids)
+    by_ids = told.filter(what=f"{rollups.TOLD}{TOLD_BY[REQUEST_ID]}").select((pl.col("weight") != 1).any())
+    return bool(by_ids.collect().item())

@@ -39,6 +39,7 @@ class Loaded:
     spans: pl.DataFrame
     rejected: int = 0
     losses: tuple[str, ...] = ()
+    late: int = 0  # spans that are left out, because their traces are settled and counted elsewhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,9 @@ class Source(Protocol):
     """What the Lens asks a source."""
 
     live: bool  # spans may still come
+
+    @property
+    def part(self) -> str: ...  # what of it this is; "" for all
 
     def describe(self) -> Description: ...
     def version(self) -> str: ...
@@ -87,6 +91,7 @@ class DumpSource:
     input_format: str | None = None
     strict: bool = False
     live: bool = field(default=False, init=False)
+    part: str = field(default="", init=False)
 
     _seen: set[tuple[str, str]] = field(default_factory=set, init=False)  # format and file of what has been read
     _part: tuple[frozenset[str], Loaded] | None = field(default=None, init=False)  # for which keys, and what
@@ -173,6 +178,7 @@ class StoreSource:
 
     path: str | Path  # a folder, or a URL
     live: bool = field(default=True, init=False)
+    part: str = field(default="", init=False)
 
     @cached_property
     def store(self) -> Store:

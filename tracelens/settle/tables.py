@@ -83,12 +83,14 @@ def name_of(number: int) -> str:
     return hour_of(number * HOUR_NANO)
 
 
-def known_traces(rollups: Rollups, spans: pl.DataFrame) -> pl.Series:
-    """Return the ids of traces, of those that spans are of, that are settled."""
+def known_traces(rollups: Rollups, spans: pl.DataFrame, *, last: str | None = None) -> pl.Series:
+    """Return the ids of traces, of those that spans are of, that are settled. last: up to this hour of arrival."""
     start = pl.col("start_time_unix_nano")
     traces = spans.lazy().group_by("trace_id").agg(first=start.min(), last=start.max()).collect()
     found = [pl.Series("trace_id", [], pl.Binary())]
     for part in rollups.traces.parts():
+        if last is not None and part.arrived > last:
+            continue
         near = (pl.col("first") <= part.last_nano + NEAR_NANO) & (pl.col("last") >= part.first_nano - NEAR_NANO)
         some = traces.filter(near)
         if len(some):

@@ -87,12 +87,19 @@ class Rollup:
             self._listed = table.version(), sorted(found, key=lambda part: (part.arrived, part.path))
         return self._listed[1]
 
-    def scan(self, start_nano: int | None = None, end_nano: int | None = None) -> pl.LazyFrame:
-        """Return the rows that start in [start_nano, end_nano), of files that may hold any."""
+    def scan(
+        self, start_nano: int | None = None, end_nano: int | None = None, *, last: str | None = None
+    ) -> pl.LazyFrame:
+        """Return the rows that start in [start_nano, end_nano), of files that may hold any.
+
+        last: the last hour of arrival whose rows are wanted; another may be settled at any time.
+        """
         some = [
             part
             for part in self.parts()
-            if (start_nano is None or part.last_nano >= start_nano) and (end_nano is None or part.first_nano < end_nano)
+            if (last is None or part.arrived <= last)
+            and (start_nano is None or part.last_nano >= start_nano)
+            and (end_nano is None or part.first_nano < end_nano)
         ]
         start = pl.col(START)
         found = self.read(some)
