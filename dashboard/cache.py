@@ -14,7 +14,7 @@ import streamlit as st
 
 from dashboard import queries
 from tracelens.errors import InputError
-from tracelens.lens import Lens, Question
+from tracelens.lens import Lens, Question, Room, free_memory
 from tracelens.taught import Taught
 
 CONFIG = "TRACELENS_CONFIG"  # environment: what `python -m dashboard --config` was given
@@ -24,7 +24,9 @@ ANSWERS = 256  # remembered a kind: a few pages, windows and boxes of a few peop
 @st.cache_resource(show_spinner=False, max_entries=2)
 def _lens(source: str) -> Lens:
     config = os.environ.get(CONFIG)
-    return Lens.open(source, taught=Taught.read(Path(config) if config else None))
+    # Of what is free when it starts, for one answer: more goes by disk, and several may be worked out at once.
+    room = Room(memory=free_memory() // 4)
+    return Lens.open(source, taught=Taught.read(Path(config) if config else None), room=room)
 
 
 def lens(source: str) -> Lens:

@@ -34,6 +34,7 @@ from tracelens.store import Store, compact
 HOUR_NANO = 3_600 * 10**9
 FIRST = 1_767_571_200 * 10**9  # 2026-01-05T00:00:00Z
 RUNS = 5
+REQUEST = "attr:guid:x-request-id"
 QUESTIONS = ("overview", "route", "map", "search", "filter", "trace")
 
 
@@ -58,6 +59,7 @@ def _hour(once: pl.DataFrame, spans: int, hour: int, begin: int, rng: np.random.
         {
             "head": [(hour << 32 | number).to_bytes(8, "big") for number in range(copies)],
             "pace": rng.lognormal(0, 0.3, copies),
+            "salt": [rng.bytes(4).hex() for _ in range(copies)],
             "at": begin + rng.integers(0, HOUR_NANO * 59 // 60, copies),
         }
     )
@@ -77,6 +79,8 @@ def _hour(once: pl.DataFrame, spans: int, hour: int, begin: int, rng: np.random.
             start_time_unix_nano=moved("start_time_unix_nano"),
             end_time_unix_nano=moved("end_time_unix_nano"),
             received_unix_nano=pl.lit(begin + HOUR_NANO - 120 * 10**9),
+            # Which share of them a mesh keeps is told by their first digits.
+            **{REQUEST: pl.col("salt") + pl.col(REQUEST).str.slice(8)},
         )
         .select(once.columns)
     )
@@ -84,8 +88,8 @@ def _hour(once: pl.DataFrame, spans: int, hour: int, begin: int, rng: np.random.
 
 def ask(folder: Path, question: str) -> dict[str, Any]:
     """Return milliseconds, cold and warm, and the peak of memory, of one question."""
-    one = Store.open(folder).scan(columns=["trace_id", "attr:guid:x-request-id"]).drop_nulls().head(1).collect()
-    trace, request = one["trace_id"][0].hex(), one["attr:guid:x-request-id"][0]
+    one = Store.open(folder).scan(columns=["trace_id", REQUEST]).drop_nulls().head(1).collect()
+    trace, request = one["trace_id"][0].hex(), one[REQUEST][0]
     every = Question()
 
     def overview(lens: Lens) -> object:
@@ -126,7 +130,7 @@ def grow(most: int) -> list[dict[str, Any]]:
     """Return rows of figures: a day of 10⁵ spans and ten times as many until `most`, and 30 days of as many."""
     sizes = [(10**power, 24) for power in range(5, 12) if 10**power <= most]
     rows = []
-    for spans, hours in [*sizes, (sizes[-1][0], 720)]:
+    for spans, hours in [*sizes, (sizes[-1][0], 720)]:  # the last tells of a month
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "store")
             store = filled(path, spans, hours)

@@ -64,7 +64,7 @@ def shoot(browser: Browser, url: str, folder: Path) -> list[str]:
             page.wait_for_selector(".tracelens[data-ready]", timeout=120_000)
             # Nothing is being worked out, and all that is there has been drawn.
             page.wait_for_function(
-                "() => !document.querySelector('[data-testid=\"stStatusWidget\"]') && "
+                "() => document.querySelector('[data-testid=\"stApp\"]').dataset.testScriptState === 'notRunning' && "
                 "[...document.querySelectorAll('.tracelens')].every((one) => 'ready' in one.dataset)",
                 timeout=60_000,
             )
