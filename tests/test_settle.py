@@ -13,11 +13,12 @@ import pytest
 from tests.builders import synthetic
 from tests.store.test_store import at_once
 from tracelens.analysis.rollups import HOUR_NANO, LATE
-from tracelens.lens import Lens, Question, long
+from tracelens.lens import Lens, Question, Room, long
 from tracelens.settle import Rollups, Settled, differences, hour, let_go, settle, waiting
 from tracelens.store import Retention, Store, compact, retain
 from tracelens.taught import Taught
 from tracelens.verify import verify
+from tracelens.weighing import SPAN_BYTES
 
 FIRST = 1_767_571_200 * 10**9  # 2026-01-05T00:00:00Z
 SECOND, MINUTE, DAY = 10**9, 60 * 10**9, 24 * HOUR_NANO
@@ -142,6 +143,18 @@ def test_windows_are_those_of_whole_minutes(store: Store) -> None:
     whole = Question(start_nano=FIRST + 17 * MINUTE, end_nano=FIRST + 80 * MINUTE)
     assert lens.routes(within).rows.equals(lens.routes(whole).rows)
     assert lens.routes(within).source.start_unix_nano == whole.start_nano
+
+
+@pytest.mark.usefixtures("_long")
+def test_what_is_not_settled_and_does_not_fit_goes_by_disk(store: Store) -> None:
+    """As all of the window does: a store whose hours are just being settled has many that are not."""
+    day(store)
+    settle(store, now=(FIRST + HOUR_NANO + 10 * MINUTE) / 1e9)
+    room = Room(memory=5 * 2_000 * SPAN_BYTES)
+    assert Lens.open(str(store.path), room=room).routes(Question()).method.percentile == "log-bucket"
+    small = Lens.open(str(store.path), room=Room(memory=4 * 2_000 * SPAN_BYTES)).routes(Question())
+    assert small.method.percentile == "exact"
+    assert small.rows["n"].sum() == 1_200  # traces of ten spans, each one call
 
 
 @pytest.mark.usefixtures("_long")

@@ -148,7 +148,7 @@ class Lens:
             return None
 
         def make() -> Long | None:
-            return long_window(self.source, question, self._memory, self.taught, width_nano)
+            return long_window(self.source, question, self._memory, self.taught, width_nano, self.room.memory)
 
         return self._longs.get(self.version(), (question, width_nano), make)
 

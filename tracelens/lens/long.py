@@ -31,6 +31,7 @@ from tracelens.sampling import TOLD_BY, UNKNOWN
 from tracelens.settle import Rollups, digest, known_traces, name_of, number_of, taught_by
 from tracelens.store.rollups import Rollup
 from tracelens.taught import Taught
+from tracelens.weighing import SPAN_BYTES
 
 EXACT_SPANS = 500_000  # in a window: so many are looked at one by one, in less than a second
 ROUTE_KEYS = ("service", "namespace", "route", "status")  # what filters may ask of a cell of routes
@@ -53,6 +54,10 @@ class Unsettled(StoreSource):
 
     def version(self) -> str:
         return f"{super().version()} {self.part}"
+
+    def weight(self, start_nano: int | None, end_nano: int | None) -> int:
+        del start_nano, end_nano
+        return SPAN_BYTES * sum(file.rows for file in self.store.files() if number_of(file.hour) > self.settled)
 
     def load(self, start_nano: int | None, end_nano: int | None, keys: Collection[str]) -> Loaded:
         """Return whole traces: the window is that of their calls, and of the late spans that are counted."""
@@ -262,10 +267,11 @@ def long_window(
     memory: Memory | Still,
     taught: Taught,
     width_nano: int = MINUTE_NANO,
+    most_bytes: int | None = None,
 ) -> Long | None:
     """Return how to answer a question from rollups; None where spans are to be looked at one by one.
 
-    width_nano: what its window is widened to whole ones of.
+    width_nano: what its window is widened to whole ones of. most_bytes: of memory for the spans that are not settled.
     """
     if not isinstance(source, StoreSource):
         return None
@@ -283,4 +289,6 @@ def long_window(
         return None
     aligned = replace(question, start_nano=start, end_nano=end)
     unsettled = Unsettled(source.path, rollups=tables, settled=settled)
+    if most_bytes is not None and unsettled.weight(None, None) > most_bytes:
+        return None
     return Long(aligned, tables, source, memory.get(unsettled, aligned, taught=taught), name_of(settled))
