@@ -149,7 +149,7 @@ def grow(most: int) -> list[dict[str, Any]]:
 
 def plot(rows: list[dict[str, Any]]) -> str:
     """Return an SVG: cold milliseconds of each question against the number of spans of a day."""
-    width, height, left, bottom = 640, 340, 60, 290
+    width, height, left, bottom = 660, 340, 80, 290
     days = [row for row in rows if row["hours"] == 24]
     sizes = sorted({row["spans"] for row in days})
     colours = dict(zip(QUESTIONS, ("#3b6ea8", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56606b"), strict=True))
@@ -164,7 +164,8 @@ def plot(rows: list[dict[str, Any]]) -> str:
         drawn.append(f'<path d="M{left} {y:.0f}H{width - 20}" stroke="#ddd"/>')
         drawn.append(f'<text x="{left - 8}" y="{y + 4:.0f}" text-anchor="end" fill="#555">{10**decade:,} ms</text>')
     ends: list[float] = []
-    for question in QUESTIONS:
+    last = {row["question"]: row["cold"] for row in days if row["spans"] == sizes[-1]}
+    for question in sorted(last, key=lambda name: -last[name]):  # names from the top down
         points = [place(row["spans"], row["cold"]) for row in days if row["question"] == question]
         line = " ".join(f"{x:.0f},{y:.0f}" for x, y in points)
         drawn.append(f'<polyline points="{line}" fill="none" stroke="{colours[question]}" stroke-width="2"/>')
