@@ -270,6 +270,9 @@ def post(address: str, path: str, body: bytes, *headers: tuple[str, str]) -> str
         connection.close()
 
 
+PIECE = 1 << 20
+
+
 def call(address: str, body: bytes, *headers: tuple[bytes, bytes], path: str = EXPORT) -> str:
     """Return the grpc-status of a call whose body is framed already, or that there was none."""
     connection = zttp.Connection(zttp.CLIENT, protocol=zttp.HTTP2)
@@ -278,10 +281,20 @@ def call(address: str, body: bytes, *headers: tuple[bytes, bytes], path: str = E
             connection.initiate_connection()
             fields = [(b"host", b"here"), (b"content-type", b"application/grpc"), (b"te", b"trailers"), *headers]
             stream = connection.send_request(b"POST", path.encode(), b"2", fields)
-            stream.send_data(body)
-            stream.end_message()
+            waiting = [body[first : first + PIECE] for first in range(0, len(body), PIECE)][::-1]
+            ahead = 0
+            if not waiting:
+                stream.end_message()
             while True:
-                transport.sendall(connection.data_to_send())
+                # What waits for room is moved at each step: of a large body a part at a time is given away.
+                while waiting and ahead < PIECE:
+                    ahead += len(waiting[-1])
+                    stream.send_data(waiting.pop())
+                    if not waiting:
+                        stream.end_message()
+                data = connection.data_to_send()
+                ahead -= len(data)
+                transport.sendall(data)
                 if not (data := transport.recv(65536)):
                     return "reset"
                 connection.receive_data(data)
