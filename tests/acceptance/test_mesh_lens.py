@@ -18,7 +18,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tests.acceptance import mesh_truth
+from tests.acceptance import mesh_times, mesh_truth
 from tests.acceptance.mesh_truth import Run
 from tests.running import Up, eventually, up
 from tracelens.store import Store
@@ -112,7 +112,7 @@ def exact(way: Way) -> list[Callable[[Run], list[str]]]:
     """Return what holds to the last span."""
     checks = [mesh_truth.labels, mesh_truth.counts, mesh_truth.sums, mesh_truth.coverage]
     if APPS in way.options and "--sampling" not in way.options:
-        checks.append(mesh_truth.client_spans)
+        checks.append(mesh_times.client_spans)
     if "--no-request-id" in way.options:  # its traces end at the first app: calls further on are not seen
         checks.remove(mesh_truth.counts)
     return checks
@@ -120,11 +120,11 @@ def exact(way: Way) -> list[Callable[[Run], list[str]]]:
 
 def timed(way: Way) -> list[Callable[[Run], list[str]]]:
     """Return what holds unless another program took the processor."""
-    checks = [] if "--sampling" in way.options else [mesh_truth.gateway_times]
+    checks = [] if "--sampling" in way.options else [mesh_times.gateway_times]
     if APPS in way.options and "--sampling" not in way.options:
-        checks.append(mesh_truth.call_times)
+        checks.append(mesh_times.call_times)
     if TIMING in way.options or VERBOSE in way.options:
-        checks.append(mesh_truth.phases)
+        checks.append(mesh_times.phases)
     return checks
 
 
@@ -149,4 +149,4 @@ def test_what_the_lens_says_is_what_happened(collector: Up, tmp_path: Path, way:
 def test_levels_agree_on_the_same_calls(collector: Up, tmp_path: Path, way: Way) -> None:
     """Paired per call, a layer is the same at the level that tells it coarsely and at the one that tells it finely."""
     run = run_mesh(collector, way, tmp_path)
-    assert mesh_truth.levels(run) == []
+    assert mesh_times.levels(run) == []

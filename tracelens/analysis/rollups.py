@@ -234,18 +234,23 @@ def series(
     width = max((end_nano - start_nano) // points, 1)
     stretch = ((pl.col("start_unix_nano") - start_nano) // width).clip(0, points - 1) * width + start_nano
     placed = cells.with_columns(bucket_start_unix_nano=stretch)
-    keys = (*by, "bucket_start_unix_nano")
-    counted = placed.group_by(keys).agg(**_counts())
-    told = _by_bucket(placed, keys).group_by(keys, maintain_order=True).agg(**_percentiles(_places(weighted=weighted)))
     missing = [pl.lit(None, pl.String).alias(name) for name in ("service", "route") if name not in by]
     return (
-        counted.join(told, on=keys, how="left", validate="1:1", nulls_equal=True)
+        measured(placed, (*by, "bucket_start_unix_nano"), weighted=weighted)
         .with_columns(missing)
         .select(SERIES.names())
         .cast(SERIES)
         .sort("service", "route", "bucket_start_unix_nano")
         .collect()
     )
+
+
+def measured(cells: pl.LazyFrame, keys: Sequence[str], *, weighted: bool = False) -> pl.LazyFrame:
+    """Return a row for each group of cells: its keys, counts, percentiles and mean."""
+    counted = cells.group_by(keys).agg(**_counts())
+    told = _by_bucket(cells, keys).group_by(keys, maintain_order=True)
+    times = told.agg(**_percentiles(_places(weighted=weighted)), mean_nano=_mean(weighted=weighted))
+    return counted.join(times, on=keys, how="left", validate="1:1", nulls_equal=True)
 
 
 def edges(cells: pl.LazyFrame, *, gateways: bool, weighted: bool = False) -> pl.DataFrame:

@@ -15,6 +15,7 @@ from tracelens.analysis.bands import Band
 from tracelens.analysis.explain import TYPICAL
 from tracelens.analysis.rollups import HOUR_NANO, MINUTE_NANO
 from tracelens.analysis.whatif import Change
+from tracelens.lens import charts as _charts
 from tracelens.lens import compare as _compare
 from tracelens.lens import edges as _edges
 from tracelens.lens import explain as _explain
@@ -32,6 +33,7 @@ from tracelens.lens import traces as _traces
 from tracelens.lens import versions as _versions
 from tracelens.lens import whatif as _whatif
 from tracelens.lens.analysed import SETTLE_NANO, Analysed, Memory, Still
+from tracelens.lens.charts import Chart, Charted
 from tracelens.lens.compare import Comparison
 from tracelens.lens.long import NO_KEYS, ROUTE_KEYS, Long, Longs, long_window
 from tracelens.lens.parts import Parts
@@ -52,6 +54,8 @@ __all__ = [
     "Band",
     "Box",
     "Change",
+    "Chart",
+    "Charted",
     "Comparison",
     "Explanation",
     "Found",
@@ -178,6 +182,18 @@ class Lens:
         if (rolled := self._long(question)) is not None:
             return rolled.series(route, points)
         return _routes.series(self._selected(question), question, route, points)
+
+    def chart(self, question: Question, asked: Chart, points: int) -> Charted:
+        """One measure over time, a line a group."""
+        if _charts.is_rolled(asked) and (rolled := self._long(question)) is not None:
+            return _charts.chart_of_rollups(rolled, asked, points)
+        question = asked.of(question)
+        # What requests are is decided by all of the window together.
+        given, get = (self._parts, self._get) if asked.of_hops else (self._selected_parts, self._selected)
+        with given(question) as parts:
+            if parts is not None:
+                return _charts.chart_of_parts(parts, asked, points)
+            return _charts.chart(get(question), question, asked, points)
 
     def heatmap(self, question: Question, route: Route, columns: int, rows: int) -> Heatmap:
         """A route's calls by start and duration."""

@@ -17,13 +17,15 @@ from tracelens.lens.where import Condition, parse
 class Question:
     """Which calls an answer is about: those that start in [start_nano, end_nano) and match every filter.
 
-    None is an open end. where: filters of the language in `where.py`, ANDed.
+    None is an open end. where: filters of the language in `where.py`, ANDed. also: attributes that an answer looks at
+    beside those of filters.
     Raises UsageError for a window that holds nothing or a filter that cannot be read.
     """
 
     start_nano: int | None = None
     end_nano: int | None = None
     where: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
     conditions: tuple[Condition, ...] = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -33,8 +35,8 @@ class Question:
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """The attributes that filters look at."""
-        return tuple(sorted({c.attribute_key[1] for c in self.conditions if c.attribute_key}))
+        """The attributes that are looked at."""
+        return tuple(sorted({*self.also, *(c.attribute_key[1] for c in self.conditions if c.attribute_key)}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
