@@ -43,8 +43,10 @@ from tracelens.lens.question import Answer, Box, Explanation, Heatmap, Method, Q
 from tracelens.lens.room import Room, free_memory
 from tracelens.lens.routes import Route
 from tracelens.lens.search import Found
-from tracelens.lens.sources import Source, open_source
+from tracelens.lens.sources import Source, StoreSource, open_source
 from tracelens.names import NOTHING
+from tracelens.store import shelf as shelves
+from tracelens.store.shelf import Shelf
 from tracelens.taught import Taught
 
 __all__ = [
@@ -65,6 +67,7 @@ __all__ = [
     "Question",
     "Room",
     "Route",
+    "Shelf",
     "SourceInfo",
     "TraceAnswer",
     "Walk",
@@ -84,6 +87,7 @@ class Lens:
         self._memory: Memory | Still = Memory()
         self._longs = Longs()
         self._pruning = Pruning()
+        self._shelves: dict[str, Shelf] = {}
         self._seen = ("", 0)  # the last version of the source, and when it was first seen
 
     @classmethod
@@ -110,6 +114,14 @@ class Lens:
         found._memory = Still(self._memory)
         found._longs = Longs(self._longs)
         return found
+
+    def shelf(self, kind: str) -> Shelf:
+        """Return what people keep beside the spans, boards or views; of a dump, as long as this Lens lives."""
+        if kind not in self._shelves:
+            source = self.source
+            kept = shelves.shelf_of(source.path, kind) if isinstance(source, StoreSource) else shelves.Memory()
+            self._shelves[kind] = kept
+        return self._shelves[kind]
 
     def _parts(self, question: Question, *, skew: bool = True) -> AbstractContextManager[Parts | None]:
         return self.room.parts(self.source, question, self.taught, skew=skew)
