@@ -11,7 +11,18 @@ import streamlit as st
 from dashboard import bar, page, state
 from dashboard.cache import lens as opened
 from dashboard.page import Page
-from dashboard.views import compare, critical_path, findings, overview, problem, route, search, service_map, trace
+from dashboard.views import (
+    board,
+    compare,
+    critical_path,
+    findings,
+    overview,
+    problem,
+    route,
+    search,
+    service_map,
+    trace,
+)
 from tracelens.errors import TracelensError
 
 View = Callable[[Page], None]
@@ -24,6 +35,7 @@ VIEWS: dict[str, View] = {
     "trace": trace.draw,
     "compare": compare.draw,
     "findings": findings.draw,
+    "board": board.draw,
 }
 ASSETS = Path(__file__).parent / "assets"
 

@@ -10,7 +10,7 @@ from datetime import datetime
 
 import streamlit as st
 
-from dashboard import clock, page, state
+from dashboard import clock, page, saved, state
 from dashboard.cache import lens as opened
 from dashboard.state import CUSTOM, WINDOW_NAMES, State
 from tracelens.lens import Lens
@@ -24,6 +24,7 @@ NAMES = {
     "trace": "Trace",
     "compare": "Compare",
     "findings": "Findings",
+    "board": "Board",
 }
 EXAMPLE = "service=cart status=error duration>200ms attr.user_agent~curl"
 
@@ -51,6 +52,7 @@ def draw(name: str, now_state: State) -> None:
             st.page_link(
                 target, label=f"**{label}**" if other == name else label, query_params=_carried(now_state, name, other)
             )
+        saved.popover(name, now_state)
         with (
             st.container(key="keys", width="content"),
             st.popover("", icon=":material/keyboard:", type="tertiary", help="keys"),

@@ -38,6 +38,11 @@ def markdown(head: Sequence[Run], lines: Sequence[Sequence[Run]]) -> str:
     return "\n".join([_line(head), "", *(f"- {line}" for line in map(_line, lines) if line)])
 
 
+def inert(text: str) -> str:
+    """Return text of which Markdown makes nothing, on one line."""
+    return SPECIAL.sub(r"\\\1", " ".join(text.split()))
+
+
 def _line(runs: Sequence[Run]) -> str:
     """Return runs as one line; links of the page lead nowhere outside it and are left out."""
     return "".join(_run(one) for one in runs if "link" not in one).strip()
@@ -46,7 +51,7 @@ def _line(runs: Sequence[Run]) -> str:
 def _run(one: Run) -> str:
     """Return a run with its markup escaped; spaces stay outside the stars, which are none inside them."""
     whole = str(one["text"])
-    text = SPECIAL.sub(r"\\\1", " ".join(whole.split()))
+    text = inert(whole)
     if one.get("strong") and text:
         text = f"**{text}**"
     lead, trail = (" " if whole[at].isspace() else "" for at in (0, -1)) if whole else ("", "")

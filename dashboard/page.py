@@ -103,7 +103,7 @@ def open_page(name: str) -> Page:
     lens = cache.lens(path)
     now_state = state.parse(st.query_params.to_dict(), name)
     live = is_live(now_state, lens)
-    paused = live and "box" in now_state.page
+    paused = live and bool({"box", "edit"} & now_state.page.keys())
     moment = _moment(lens, now_state, moves=live and not paused)
     window = clock.chosen_window(now_state, live=lens.source.live, reach=lens.now_range(), now_nano=moment.now_nano)
     return Page(
@@ -154,7 +154,8 @@ def status(page: Page, info: SourceInfo, method: Method) -> dict[str, Any]:
     as_of = page.clock(page.moment.now_nano if page.lens.source.live else info.end_unix_nano or page.moment.now_nano)
     runs: list[Run] = []
     if page.paused:
-        runs.append(run("paused while a box is selected ·"))
+        why = "a box is selected" if "box" in page.state.page else "a chart is changed"
+        runs.append(run(f"paused while {why} ·"))
     elif page.live:
         runs.append(run("live ·"))
     runs.append(run(f"data as of {as_of} · {compact(info.spans)} spans ·"))

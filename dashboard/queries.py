@@ -18,6 +18,8 @@ from tracelens.lens import (
     Answer,
     Band,
     Box,
+    Chart,
+    Charted,
     Comparison,
     Found,
     Heatmap,
@@ -284,6 +286,12 @@ def spread(
     return lens.heatmap(a, key, 1, steps), lens.heatmap(question, key, 1, steps)
 
 
+def chart(lens: Lens, question: Question, measure: str, by: str, where: str, points: int) -> Charted:
+    """Return a chart of one measure over time; where: its own filter, beside the bar's."""
+    narrowed = replace(question, where=(*question.where, where)) if where else question
+    return lens.chart(narrowed, Chart(measure=measure, by=by), points)
+
+
 def trace(lens: Lens, question: Question, trace_id: str) -> TraceAnswer:
     """Return one trace. Raises InputError when it is not there, UsageError when that is no trace id."""
     del question  # a trace is itself in every window
@@ -342,6 +350,7 @@ QUERIES: dict[str, Callable[..., Any]] = {
     "versions": versions,
     "compare": compare,
     "spread": spread,
+    "chart": chart,
     "trace": trace,
 }
 

@@ -39,7 +39,7 @@ WINDOW_NAMES = {
     CUSTOM: "custom",
 }
 
-GLOBAL = ("window", "start", "end", "where", "live")  # of the bar: every page keeps them
+SHARED = ("window", "start", "end", "where", "live")  # of the bar: every page keeps them
 PAGES: dict[str, tuple[str, ...]] = {  # page -> the parameters it knows beside those
     "overview": (),
     "route": ("service", "route", "box"),
@@ -49,6 +49,7 @@ PAGES: dict[str, tuple[str, ...]] = {  # page -> the parameters it knows beside 
     "trace": ("trace", "span", "only", "proxies"),
     "compare": ("by", "against", "a_start", "a_end", "of", "a", "b", "service", "route", "zoom"),
     "findings": ("order",),
+    "board": ("board", "edit"),
 }
 
 
@@ -92,7 +93,7 @@ def parse(params: Mapping[str, str], page: str) -> State:
 
 def unknown(params: Mapping[str, str], page: str) -> list[str]:
     """Return the names of parameters that a page does not know: Back can leave those of another."""
-    return [name for name in params if name not in GLOBAL and name not in PAGES[page]]
+    return [name for name in params if name not in SHARED and name not in PAGES[page]]
 
 
 def to_params(state: State) -> dict[str, str]:

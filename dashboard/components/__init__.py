@@ -19,7 +19,7 @@ import tracelens
 
 PACKAGE = Path(tracelens.__file__).parent
 MANIFEST = PACKAGE / "assets" / "manifest.toml"
-NAMES = ("headline", "tiles", "table", "heatmap", "flame", "map", "waterfall", "findings", "distribution")
+NAMES = ("headline", "tiles", "table", "heatmap", "flame", "map", "waterfall", "findings", "distribution", "chart")
 HTML = '<div class="tracelens"></div>'
 
 

@@ -22,7 +22,8 @@ OF_CALLS = ("calls", "errors", *PERCENTILES, "mean")
 PATH = "path"
 OF_HOPS = tuple(f"hop.{layer}" for layer in LAYERS)
 MEASURES = (*OF_CALLS, PATH, *OF_HOPS)
-SHARES = ("errors", *OF_HOPS)  # 0 to 1; other measures but `calls` are nanoseconds
+SHARES = ("errors", *OF_HOPS)  # 0 to 1
+RATES = ("calls",)  # a second; other measures are nanoseconds
 
 # What charts are made of: a row a call, or of `path` a row a trace and group.
 TOLD = pl.Schema(

@@ -13,7 +13,19 @@ import numpy as np
 import polars as pl
 
 from tracelens.analysis import charts as analysis
-from tracelens.analysis.charts import BUCKET, CHART, MEASURES, OF_CALLS, OF_HOPS, PATH, SECOND, TOLD, TRACES
+from tracelens.analysis.charts import (
+    BUCKET,
+    CHART,
+    MEASURES,
+    OF_CALLS,
+    OF_HOPS,
+    PATH,
+    RATES,
+    SECOND,
+    SHARES,
+    TOLD,
+    TRACES,
+)
 from tracelens.analysis.critical_path import sections
 from tracelens.analysis.hops import requests as all_requests
 from tracelens.analysis.rollups import HOUR_NANO, MINUTE_NANO, measured
@@ -28,6 +40,8 @@ from tracelens.lens.question import Method, Question, SourceInfo
 from tracelens.lens.routes import bounds
 from tracelens.semconv import SERVICE_VERSION
 from tracelens.spans import attribute
+
+__all__ = ["MEASURES", "RATES", "SHARES", "Chart", "Charted"]
 
 TOGETHER = ""
 OF_A_CALL = ("service", "route", "namespace", "caller")

@@ -1,0 +1,76 @@
+"""Saved views: pages as somebody left them, by name, for everybody who looks at the store.
+
+Owns the list in the bar, and the fields that add to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import streamlit as st
+
+from dashboard import boards, page, shelves, state
+from dashboard.boards import View
+from dashboard.export import inert
+from dashboard.state import State
+from tracelens.errors import TracelensError
+
+SAID = "views_said"  # in the session: what went wrong with the last change
+FRESH = ("live",)  # whether a page moves is its reader's business
+
+
+def popover(name: str, now_state: State) -> None:
+    """Draw the list of saved views, and the field that keeps this one. name: of the page."""
+    kept = shelves.views_of(page.source())
+    with (
+        st.container(key="views", width="content"),
+        st.popover("", icon=":material/bookmark:", type="tertiary", help="saved views"),
+    ):
+        views = kept.views()
+        for file, view in sorted(views.items(), key=lambda one: one[1].title.casefold()):
+            with st.container(horizontal=True, vertical_alignment="center", key=f"view_{file}"):
+                target = st.session_state[page.PAGES_KEY][view.page]
+                st.page_link(target, label=inert(view.title), query_params=dict(view.params), width="stretch")
+                st.button(
+                    "",
+                    icon=":material/delete:",
+                    type="tertiary",
+                    key=f"forget_{file}",
+                    help="delete this view",
+                    on_click=_forget,
+                    args=(kept, file),
+                )
+        if not views:
+            st.caption("No view is saved yet. One is this page with its window, filter and selection.")
+        st.text_input(
+            "name of this view", key="view_title", max_chars=boards.MOST_TITLE, placeholder="checkout, last hour"
+        )
+        st.button("Save this view", key="save_view", on_click=_save, args=(kept, name, _params(now_state)))
+        said = st.session_state.get(SAID)
+        if said:
+            st.caption(f":red[{inert(said)}]")
+        elif not kept.keeps:
+            st.caption("A dump keeps none: they are there until the dashboard ends.")
+
+
+def _params(now_state: State) -> Mapping[str, str]:
+    params = state.to_params(now_state) | dict(now_state.page)
+    return {name: value for name, value in params.items() if name not in FRESH}
+
+
+def _save(kept: shelves.Views, name: str, params: Mapping[str, str]) -> None:
+    st.session_state.pop(SAID, None)
+    try:
+        kept.save(View(title=st.session_state["view_title"].strip(), page=name, params=params))
+    except TracelensError as error:
+        st.session_state[SAID] = str(error)
+        return
+    st.session_state["view_title"] = ""
+
+
+def _forget(kept: shelves.Views, file: str) -> None:
+    st.session_state.pop(SAID, None)
+    try:
+        kept.remove(file)
+    except TracelensError as error:
+        st.session_state[SAID] = str(error)
