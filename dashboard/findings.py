@@ -15,6 +15,8 @@ from dashboard.components.headline import Run, run
 from dashboard.format import count, duration, percent
 from dashboard.page import Page, link_to
 from dashboard.queries import Overview, Slow
+from dashboard.since import rose
+from tracelens.lens import Since
 
 RISE = 1.2  # times the p99 before: less is weather
 LEAST_RISE_NANO = 1_000_000  # and a millisecond at least
@@ -69,7 +71,9 @@ def _risen(page: Page, rows: list[dict[str, Any]], before: Routes) -> Finding | 
         run(duration(rise), strong=True),
         run(" to "),
         run(duration(row["p99_nano"]), strong=True, tone="p99"),
-        run(" against the window before. "),
+        run(" against the window before"),
+        *_since(page, row),
+        run(". "),
     ]
     return Finding(runs + _cause(page, row) + _see(row), "warn")
 
@@ -107,9 +111,17 @@ def _tail(page: Page, rows: list[dict[str, Any]]) -> Finding | None:
         _name(row),
         run(" take "),
         run(duration(row["p99_nano"]), strong=True, tone="p99"),
-        run(f" or more, {times:.0f} times the typical {duration(row['p50_nano'])}. "),
+        run(f" or more, {times:.0f} times the typical {duration(row['p50_nano'])}"),
+        *_since(page, row),
+        run(". "),
     ]
     return Finding(runs + _cause(page, row) + _see(row), "warn")
+
+
+def _since(page: Page, row: Mapping[str, Any]) -> list[Run]:
+    """Return since when, where one moment parts what was fast from what is slow."""
+    found: Since | None = page.ask("since", (row["service"], row["route"]))
+    return [run(f", since about {page.clock(found.at_nano)}")] if found is not None and rose(found) else []
 
 
 def _cause(page: Page, row: Mapping[str, Any]) -> list[Run]:

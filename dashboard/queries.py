@@ -27,6 +27,7 @@ from tracelens.lens import (
     Method,
     Question,
     Route,
+    Since,
     SourceInfo,
     TraceAnswer,
 )
@@ -89,6 +90,7 @@ class RoutePage:
     course: Course
     tail: Box
     slow: Slow
+    since: Since | None  # when its p99 changed
     source: SourceInfo
     method: Method
     length_nano: int
@@ -165,6 +167,11 @@ def earlier(lens: Lens, question: Question) -> tuple[dict[str, Any], dict[Route,
     return lens.summary(before).rows.row(0, named=True), {(row["service"], row["route"]): row for row in rows}
 
 
+def since(lens: Lens, question: Question, key: Route) -> Since | None:
+    """Return when a route's p99 changed, as the sparklines could show it."""
+    return lens.since(question, key, POINTS)
+
+
 def slow(lens: Lens, question: Question, route: Route, calls: int) -> Slow:
     """Return why the slowest 1 % of a route's calls are slow; of few calls, the slowest 10 %."""
     band: Band = (99.0, 100.0) if calls >= FEW else (90.0, 100.0)
@@ -185,6 +192,7 @@ def route(lens: Lens, question: Question, key: Route) -> RoutePage:
         course=course(series, start, end, points, answer.source.end_unix_nano),
         tail=lens.slow_tail(question, key),
         slow=slow(lens, question, key, row["n"] if row else 0),
+        since=lens.since(question, key, points),
         source=answer.source,
         method=answer.method,
         length_nano=end - start,
@@ -333,6 +341,7 @@ def course(series: pl.DataFrame, start: int, end: int, points: int, last: int | 
 QUERIES: dict[str, Callable[..., Any]] = {
     "overview": overview,
     "earlier": earlier,
+    "since": since,
     "slow": slow,
     "route": route,
     "graph": graph,

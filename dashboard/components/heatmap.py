@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import log
 from typing import Any
 
@@ -13,11 +14,19 @@ MILLISECOND = 1_000_000
 
 
 def heatmap(
-    grid: Heatmap, course: Course, box: Box | None, *, key: str, title: str, label: str, chosen: bool
+    grid: Heatmap,
+    course: Course,
+    box: Box | None,
+    *,
+    key: str,
+    title: str,
+    label: str,
+    chosen: bool,
+    marks: Sequence[tuple[int, str]] = (),
 ) -> tuple[bool, Box | None]:
     """Draw a route's calls; return whether a box was drawn or taken away since the last run, and the box.
 
-    chosen: the box was drawn by a person, it is not the one shown from the start.
+    chosen: the box was drawn by a person, it is not the one shown from the start. marks: moments, with what happened.
     """
     rows, columns = grid.counts.shape
     data: dict[str, Any] = {
@@ -33,6 +42,7 @@ def heatmap(
         "high_nano": grid.high_nano,
         "box": None if box is None else to_cells(grid, box),
         "chosen": chosen,
+        "marks": [{"at_ms": at / MILLISECOND, "text": text} for at, text in marks],
         "lines": {
             "start_ms": [start / MILLISECOND for start in course.starts],
             "width_ms": course.width_nano / MILLISECOND,

@@ -10,10 +10,11 @@ import polars as pl
 import streamlit as st
 
 from dashboard import page as pages
-from dashboard import state
+from dashboard import since, state
 from dashboard.components.headline import Run, headline, run
 from dashboard.components.heatmap import heatmap
 from dashboard.components.table import Column, Row, table
+from dashboard.deploys import Deploy, deploys
 from dashboard.export import csv_button, markdown
 from dashboard.format import calls_per_second, count, duration, layer_suffix, percent, whole_percent
 from dashboard.hopbar import hop_bar
@@ -26,6 +27,8 @@ from tracelens.lens import Answer, Box
 STATUS = {"error": "error", "timed_out": "timeout"}  # attributes that the filter knows as a status
 REASONS = 6  # shown before they are summed up
 ATTRIBUTES = 12
+VERSIONED_SPANS = 500_000
+MOST_DEPLOYS = 12  # drawn: of more, lines tell nothing
 STANDS_OUT = 0.3  # of the difference: enough to be named as the reason
 
 
@@ -41,7 +44,9 @@ def draw(page: Page) -> None:
     box = drawn or shown.tail
     contrast: pl.DataFrame = page.ask("contrast", key, _cells(box))
     title, sub = [run(key[0], strong=True), run(f" {key[1]}")], _sub(shown)
-    callout = _sentence(shown.slow, contrast, chosen=drawn is not None)
+    came = _deploys(page, key, shown)
+    when = since.sentence(page, shown.since, came, key, _bounds(shown))
+    callout = [*when, *_sentence(shown.slow, contrast, chosen=drawn is not None)]
     link = headline(
         title,
         key="head",
@@ -65,6 +70,7 @@ def draw(page: Page) -> None:
             title="Latency",
             label=name,
             chosen=drawn is not None,
+            marks=[(one.at_nano, f"{one.service} {one.version}") for one in came],
         )
         if changed:
             state.write(service=key[0], route=key[1], box=state.box_text(chosen) if chosen else None)
@@ -80,6 +86,22 @@ def draw(page: Page) -> None:
             nothing="No call has spans of both its caller and its callee.",
         )
         _exemplars(page, key, box, chosen=drawn is not None)
+
+
+def _bounds(shown: RoutePage) -> tuple[int, int]:
+    """Return the moments between which the page looks."""
+    return shown.grid.start_nano, shown.grid.end_nano
+
+
+def _deploys(page: Page, key: tuple[str, str], shown: RoutePage) -> list[Deploy]:
+    """Return the deployments of the services on the route's critical paths; of very many spans they are not looked for.
+
+    What a service's version is stands in no rollup.
+    """
+    if shown.source.spans > VERSIONED_SPANS:
+        return []
+    services = {key[0], *(one.service for one in shown.slow.why.reasons)}
+    return deploys(page.ask("versions"), services, *_bounds(shown))[:MOST_DEPLOYS]
 
 
 def _cells(box: Box) -> tuple[int, int, int, int]:

@@ -116,6 +116,7 @@ class Heatmap {
     this.axes(pen, look);
     pen.drawImage(this.plate, MARGIN.left, MARGIN.top, this.plotWide, this.plotHigh);
     this.lines(pen, look);
+    this.marks(pen, look);
     this.selection(pen, look);
     return this.data.calls;
   }
@@ -189,6 +190,40 @@ class Heatmap {
     pen.setLineDash([]);
   }
 
+  /** Moments at which something happened: a line, and beside its top what it was, where there is room. */
+  marks(pen, look) {
+    let free = this.wide;
+    for (const { at_ms: at, text } of [...this.data.marks].sort((one, other) => other.at_ms - one.at_ms)) {
+      const x = Math.round(this.x(this.columnOf(at))) + 0.5;
+      pen.strokeStyle = look.text;
+      pen.globalAlpha = 0.6;
+      pen.lineWidth = 1;
+      pen.setLineDash([2, 2]);
+      pen.beginPath();
+      pen.moveTo(x, MARGIN.top);
+      pen.lineTo(x, MARGIN.top + this.plotHigh);
+      pen.stroke();
+      pen.setLineDash([]);
+      pen.globalAlpha = 1;
+      const width = pen.measureText(text).width + 10;
+      const right = x + width < free;
+      if (!right && x - width < MARGIN.left) continue;
+      pen.fillStyle = look.background;
+      pen.globalAlpha = 0.85;
+      pen.fillRect(right ? x + 1 : x - width - 1, MARGIN.top + 1, width, 17);
+      pen.globalAlpha = 1;
+      pen.fillStyle = look.text;
+      pen.textAlign = right ? 'left' : 'right';
+      pen.fillText(text, right ? x + 6 : x - 6, MARGIN.top + 10);
+      free = Math.min(free, right ? x : x - width);
+    }
+  }
+
+  /** What happened between two columns. */
+  happened(left, right) {
+    return this.data.marks.filter(({ at_ms: at }) => this.columnOf(at) >= left - 1 && this.columnOf(at) < right + 1).map(({ text }) => text);
+  }
+
   selection(pen, look) {
     const box = this.drag?.box ?? this.box;
     if (!box) return;
@@ -239,6 +274,7 @@ class Heatmap {
       `${count(calls)} call${calls === 1 ? '' : 's'}`,
       `${duration(this.nanoOf(low))} – ${duration(this.nanoOf(high))}`,
       `${clock(this.millisecondsOf(left))} – ${clock(this.millisecondsOf(right))}`,
+      ...this.happened(left, right),
     ];
   }
 

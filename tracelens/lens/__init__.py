@@ -29,6 +29,7 @@ from tracelens.lens import paths as _paths
 from tracelens.lens import route as _route
 from tracelens.lens import routes as _routes
 from tracelens.lens import search as _search
+from tracelens.lens import since as _since
 from tracelens.lens import traces as _traces
 from tracelens.lens import versions as _versions
 from tracelens.lens import whatif as _whatif
@@ -43,6 +44,7 @@ from tracelens.lens.question import Answer, Box, Explanation, Heatmap, Method, Q
 from tracelens.lens.room import Room, free_memory
 from tracelens.lens.routes import Route
 from tracelens.lens.search import Found
+from tracelens.lens.since import Since
 from tracelens.lens.sources import Source, StoreSource, open_source
 from tracelens.names import NOTHING
 from tracelens.store import shelf as shelves
@@ -68,6 +70,7 @@ __all__ = [
     "Room",
     "Route",
     "Shelf",
+    "Since",
     "SourceInfo",
     "TraceAnswer",
     "Walk",
@@ -194,6 +197,10 @@ class Lens:
         if (rolled := self._long(question)) is not None:
             return rolled.series(route, points)
         return _routes.series(self._selected(question), question, route, points)
+
+    def since(self, question: Question, route: Route, points: int) -> Since | None:
+        """When a route's p99 changed, told from so many stretches of time; None: it has not."""
+        return _since.since(self.series(question, route, points), question, points)
 
     def chart(self, question: Question, asked: Chart, points: int) -> Charted:
         """One measure over time, a line a group."""
