@@ -266,11 +266,12 @@ def main() -> int:
         "--ledger-ms", type=load.amount, default=0, help="every entry in the ledger takes so much longer"
     )
     parser.add_argument("--beside", action="store_true", help="a checkout reserves and charges side by side")
+    parser.add_argument("--cause", choices=shop.CAUSES, help="this alone is wrong, beside the cart's N+1")
     parser.add_argument("--direct", action="store_true", help="no sidecars but the gateway: apps call each other")
     options = parser.parse_args()
     told = {
         "app_spans": options.app_spans,
-        "story": shop.Story(ledger_ms=options.ledger_ms, beside=options.beside),
+        "story": shop.Story(ledger_ms=options.ledger_ms, beside=options.beside, cause=options.cause),
         "only": options.only,
         "direct": options.direct,
     }

@@ -39,6 +39,9 @@ LEDGER_LOCKED = 16  # one entry in so many waits for the lock; 6 %, so that it i
 LOCK_MS = 220.0
 RETRIES = 2  # by the sidecar, after the first attempt
 RETRY_AFTER_MS = 15
+CAUSES = ("ledger", "product", "recommendations")  # what one thing alone can be wrong
+SLOW_PRODUCTS = 16  # one query of a product in so many is slow, where that is the cause
+FAILING_MS = 160.0  # what a failing answer takes, where that is the cause
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,11 @@ class Story:
 
     ledger_ms: float = 0.0  # every entry in the ledger takes so much longer
     beside: bool = False  # a checkout reserves and charges side by side instead of one after the other
+    cause: str | None = None  # of CAUSES: that alone is wrong, beside the cart's N+1; None: all as above
+
+    def is_wrong(self, what: str) -> bool:
+        """Whether something is wrong that the story has anyway."""
+        return self.cause in (None, what)
 
 
 class Deeds(Protocol):
@@ -117,7 +125,10 @@ async def catalog(do: Deeds, method: str, path: list[str]) -> Reply:
             return Reply("/products/{id}", await do.call("db", "GET", f"/tables/products/{product}"))
         case "GET", ["recommendations"]:
             await do.work(4)
-            return Reply("/recommendations", 503 if do.chance.randrange(FLAKY) == 0 else 200)
+            fails = do.story.is_wrong("recommendations") and do.chance.randrange(FLAKY) == 0
+            if fails and do.story.cause:
+                await do.work(FAILING_MS)
+            return Reply("/recommendations", 503 if fails else 200)
     return Reply("/*", 404)
 
 
@@ -152,10 +163,11 @@ async def db(do: Deeds, method: str, path: list[str]) -> Reply:
             await do.work(2)
             return Reply(f"/tables/{table}")
         case _, ["tables", table, _]:
-            await do.work(1.2)
+            slow = do.story.cause == table.removesuffix("s") and do.chance.randrange(SLOW_PRODUCTS) == 0
+            await do.work(LOCK_MS if slow else 1.2)
             return Reply(f"/tables/{table}/{{id}}")
         case "POST", ["ledger"]:
-            locked = do.chance.randrange(LEDGER_LOCKED) == 0
+            locked = do.story.is_wrong("ledger") and do.chance.randrange(LEDGER_LOCKED) == 0
             await do.work(LOCK_MS if locked else 3)
             await asyncio.sleep(do.story.ledger_ms / 1000)
             return Reply("/ledger")

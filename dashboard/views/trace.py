@@ -15,12 +15,13 @@ from dashboard.components.table import Column, Row, table
 from dashboard.components.waterfall import waterfall
 from dashboard.export import markdown
 from dashboard.folding import folded
-from dashboard.format import count, duration, layer_name, percent
+from dashboard.format import count, duration, layer_name, layer_suffix, percent
 from dashboard.page import Page
 from dashboard.palette import service_colors
 from dashboard.views import empty
 from tracelens.lens import Answer, Method, TraceAnswer
 
+STANDS_OUT = 0.3  # of the trace: enough to be named
 COPIED = 5  # spans that the Markdown names
 MARKS = {
     "orphan": "its parent never arrived",
@@ -54,11 +55,15 @@ def draw(page: Page) -> None:
     rows = drawn.rows
     title = [run(rows["service"][0], strong=True), run(f" {rows['operation'][0]}")]
     sub = _sub(page, answer, shown=len(rows))
+    most = _most(drawn)
+    asked = page.state.page.get("span") or (None if most is None else most["span_id"].hex())
     link = headline(
         title,
         key="head",
         status=pages.status(page, answer.source, Method()),
         sub=sub,
+        callout=_sentence(page, drawn, most, asked),
+        tone="warn",
         copy=markdown(title, [sub, *_longest(answer)]),
     )
     pages.follow(page, link)
@@ -66,7 +71,7 @@ def draw(page: Page) -> None:
         drawn,
         # Not the window's: a linked trace opens without reading anything but itself.
         colors=service_colors(rows["service"].unique()),
-        chosen=page.state.page.get("span"),
+        chosen=asked,
         only=page.state.page.get("only") == "1",
         proxies=fold if carried else None,
         key="waterfall",
@@ -77,7 +82,7 @@ def draw(page: Page) -> None:
         changes |= {} if only is None else {"only": "1" if only else None}
         state.write(**changes | ({} if proxies is None else {"proxies": "0" if proxies else None}))
         st.rerun()
-    _panel(page, drawn)
+    _panel(page, drawn, asked)
 
 
 def _ask(page: Page) -> None:
@@ -115,6 +120,36 @@ def _sub(page: Page, answer: TraceAnswer, *, shown: int) -> list[Run]:
     repairs = ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in sorted(answer.source.repairs.items()))
     if repairs:
         runs.append(run(f" · mended: {repairs}"))
+    return runs
+
+
+def _most(answer: TraceAnswer) -> dict[str, Any] | None:
+    """Return the row of the span that most of the critical path is in; None when none stands out."""
+    rows = answer.rows
+    total = rows["end_unix_nano"][0] - rows["start_unix_nano"][0]
+    first = rows.sort("on_path_nano", "row", descending=[True, False]).row(0, named=True)
+    return first if first["on_path_nano"] > STANDS_OUT * max(total, 1) else None
+
+
+def _sentence(page: Page, answer: TraceAnswer, most: dict[str, Any] | None, asked: str | None) -> list[Run] | None:
+    """Return where most of the trace's time went, with the way there when another span is looked at."""
+    if most is None:
+        return None
+    rows = answer.rows
+    total = max(rows["end_unix_nano"][0] - rows["start_unix_nano"][0], 1)
+    name = f"{most['service']} {most['operation']}{layer_suffix(most['layer'])}"
+    runs = [
+        run(duration(most["on_path_nano"]), strong=True),
+        run(" of it, "),
+        run(percent(most["on_path_nano"] / total), strong=True),
+        run(f", is one span: {'a failed ' if most['error'] else ''}"),
+        run(name, strong=True),
+        run("."),
+    ]
+    span = most["span_id"].hex()
+    if asked != span:
+        own = {name: value for name, value in page.state.page.items() if name != "span"}
+        runs += [run(" "), run("Show it →", link=pages.link_to("trace", **own, span=span))]
     return runs
 
 
@@ -183,9 +218,8 @@ def _choice(page: Page, row: dict[str, Any]) -> Row:
     )
 
 
-def _panel(page: Page, answer: TraceAnswer) -> None:
+def _panel(page: Page, answer: TraceAnswer, asked: str | None) -> None:
     """Draw what is known about the chosen span."""
-    asked = page.state.page.get("span")
     rows = answer.rows
     ids = [value.hex() for value in rows["span_id"]]
     if asked not in ids:
