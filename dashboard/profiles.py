@@ -82,6 +82,12 @@ def tree(rows: pl.DataFrame, name: tuple[str, str]) -> tuple[list[PathNode], int
     return nodes, entries
 
 
+def change_of(nodes: list[PathNode], entries: int, others: list[PathNode], other_entries: int) -> list[int]:
+    """Return by how much each node's own time a call is longer than in another tree, nanoseconds."""
+    before = {node.key: node.exclusive_nano / max(other_entries, 1) for node in others}
+    return [round(node.exclusive_nano / max(entries, 1) - before.get(node.key, 0.0)) for node in nodes]
+
+
 def why(rows: pl.DataFrame, typical: Band, slow: Band) -> Why:
     """Return what a slow call has on its path beyond a typical one, by operation.
 

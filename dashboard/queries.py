@@ -12,12 +12,13 @@ from typing import Any
 
 import polars as pl
 
-from dashboard.profiles import PathNode, Reason, Why, tree, why
+from dashboard.profiles import PathNode, Reason, Why, change_of, tree, why
 from tracelens.lens import (
     ALL,
     Answer,
     Band,
     Box,
+    Change,
     Chart,
     Charted,
     Comparison,
@@ -26,6 +27,7 @@ from tracelens.lens import (
     Lens,
     Method,
     Question,
+    Rank,
     Route,
     Since,
     SourceInfo,
@@ -104,6 +106,7 @@ class Paths:
     entries: int
     source: SourceInfo
     method: Method
+    change: list[int] | None = None  # of each node, what its own time a call is beyond another band's
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,12 +237,40 @@ def exemplars(lens: Lens, question: Question, key: Route, box: tuple[int, int, i
     return lens.exemplars(question, key, to_box(box), EXEMPLARS).rows
 
 
-def paths(lens: Lens, question: Question, key: Route | None, band: Band) -> Paths:
-    """Return the critical paths of a route's calls in a band of latency, or of whole traces without a route."""
-    answer = lens.profile(question, key, (band,))
+def paths(lens: Lens, question: Question, key: Route | None, band: Band, minus: Band | None = None) -> Paths:
+    """Return the critical paths of a route's calls in a band of latency, or of whole traces without a route.
+
+    minus: another band, beyond which the change of each node is told.
+    """
+    answer = lens.profile(question, key, (band,) if minus is None else (band, minus))
     name = ("", "all traces") if key is None else key
-    nodes, entries = tree(answer.rows, name)
-    return Paths(nodes, entries, answer.source, answer.method)
+    rows = answer.rows.filter(pl.col("band") == f"{band[0]:g}-{band[1]:g}")
+    nodes, entries = tree(rows, name)
+    if minus is None:
+        return Paths(nodes, entries, answer.source, answer.method)
+    others, other_entries = tree(answer.rows.filter(pl.col("band") == f"{minus[0]:g}-{minus[1]:g}"), name)
+    change = change_of(nodes, entries, others, other_entries)
+    return Paths(nodes, entries, answer.source, answer.method, change)
+
+
+def fixes(lens: Lens, question: Question, key: Route | None, scale: float) -> Answer:
+    """Return what scaling the own time of each node would win, the best first."""
+    return lens.fixes(question, key, scale)
+
+
+def what_if(
+    lens: Lens, question: Question, key: Route | None, fix: tuple[str, str, str] | None, scale: float, sidecars: bool
+) -> Mapping[str, Any] | None:
+    """Return the WHAT_IF row of a route, or of whole traces; None when no call is whole.
+
+    fix: service, operation and layer of what is scaled. sidecars: they stay.
+    """
+    changes = [] if fix is None else [Change(service=fix[0], operation=fix[1], layer=fix[2], scale=scale)]
+    if not sidecars:
+        changes.append(Change(layer="sidecar", scale=0.0))
+    rows = lens.what_if(question, key, changes).rows
+    asked = rows.filter(pl.col("service").is_null()) if key is None else rows
+    return asked.row(0, named=True) if len(asked) else None
 
 
 def routes(lens: Lens, question: Question) -> Answer:
@@ -306,6 +337,12 @@ def trace(lens: Lens, question: Question, trace_id: str) -> TraceAnswer:
     return lens.trace(trace_id)
 
 
+def rank(lens: Lens, question: Question, like: tuple[str, str, str], nano: int, at_nano: int) -> Rank | None:
+    """Return where a span stands among those like it; None where they are very many."""
+    del question  # it is asked of the traces around it
+    return lens.rank(like, nano, at_nano)
+
+
 def to_box(box: tuple[int, int, int, int]) -> Box:
     start, end, low, high = box
     return Box(start_nano=start, end_nano=end, low_nano=low, high_nano=high)
@@ -351,6 +388,8 @@ QUERIES: dict[str, Callable[..., Any]] = {
     "contrast": contrast,
     "exemplars": exemplars,
     "paths": paths,
+    "fixes": fixes,
+    "what_if": what_if,
     "routes": routes,
     "services": services,
     "traces": traces,
@@ -361,6 +400,7 @@ QUERIES: dict[str, Callable[..., Any]] = {
     "spread": spread,
     "chart": chart,
     "trace": trace,
+    "rank": rank,
 }
 
 BANDS: dict[str, Band] = {

@@ -43,7 +43,7 @@ SHARED = ("window", "start", "end", "where", "live")  # of the bar: every page k
 PAGES: dict[str, tuple[str, ...]] = {  # page -> the parameters it knows beside those
     "overview": (),
     "route": ("service", "route", "box"),
-    "critical-path": ("service", "route", "band", "zoom"),
+    "critical-path": ("service", "route", "band", "minus", "zoom", "fix", "scale", "sidecars", "work"),
     "map": ("edge", "percentile", "gateways"),
     "search": ("service", "route", "shortest", "longest", "id"),
     "trace": ("trace", "span", "only", "proxies"),

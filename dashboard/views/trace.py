@@ -19,9 +19,10 @@ from dashboard.format import count, duration, layer_name, layer_suffix, percent
 from dashboard.page import Page
 from dashboard.palette import service_colors
 from dashboard.views import empty
-from tracelens.lens import Answer, Method, TraceAnswer
+from tracelens.lens import Answer, Method, Rank, TraceAnswer
 
 STANDS_OUT = 0.3  # of the trace: enough to be named
+FEW_PEERS = 10  # of fewer a rank tells nothing
 COPIED = 5  # spans that the Markdown names
 MARKS = {
     "orphan": "its parent never arrived",
@@ -226,7 +227,7 @@ def _panel(page: Page, answer: TraceAnswer, asked: str | None) -> None:
         return
     span = rows.row(ids.index(asked), named=True)
     total = rows["end_unix_nano"][0] - rows["start_unix_nano"][0]
-    facts = _facts(page, span, rows["start_unix_nano"][0], max(total, 1))
+    facts = _ranked(page, span) + _facts(page, span, rows["start_unix_nano"][0], max(total, 1))
     attributes = json.loads(span["attributes"])
     left, right = st.columns([5, 7], gap="large")
     columns = [Column(label="", kind="text"), Column(label="", kind="value", width="62%")]
@@ -253,6 +254,18 @@ def _panel(page: Page, answer: TraceAnswer, asked: str | None) -> None:
             dense=True,
             nothing="The span has no attribute.",
         )
+
+
+def _ranked(page: Page, span: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return how the span's length compares with that of its peers."""
+    length = span["end_unix_nano"] - span["start_unix_nano"]
+    like = (span["service"], span["operation"], span["layer"])
+    found: Rank | None = page.ask("rank", like, length, span["start_unix_nano"])
+    if found is None or found.n < FEW_PEERS:
+        return []
+    share = percent(found.shorter / found.n)
+    window = f"{page.clock(found.start_nano)} – {page.clock(found.end_nano)}"
+    return [("among its peers", f"takes longer than {share} of {count(found.n)} ({window})")]
 
 
 def _facts(page: Page, span: dict[str, Any], begin: int, total: int) -> list[tuple[str, str]]:

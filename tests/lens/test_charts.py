@@ -200,3 +200,17 @@ def test_groups_beyond_the_largest_are_counted_not_drawn(spans: pl.DataFrame) ->
 def test_what_cannot_be_drawn_is_said(measure: str, by: str, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         Chart(measure=measure, by=by)
+
+
+def test_a_span_is_ranked_among_its_peers(spans: pl.DataFrame, lens: Lens) -> None:
+    """All of the same service, operation and layer within half an hour."""
+    peers = (
+        spans.filter(service_name="db")["end_time_unix_nano"] - spans.filter(service_name="db")["start_time_unix_nano"]
+    )
+    for nano in (0, int(peers.median() or 0), int(peers.max() or 0) + 1):  # type: ignore[call-overload]  # Int64
+        found = lens.rank(("db", "POST /query", "app"), nano, START)
+        assert found is not None
+        assert (found.shorter, found.n) == ((peers < nano).sum(), len(peers))
+    nobody = lens.rank(("nobody", "nothing", "app"), 1, START)
+    assert nobody is not None
+    assert nobody.n == 0

@@ -50,7 +50,8 @@ class Waterfall {
     this.data = data;
     this.emit = emit;
     this.only = data.only;
-    if (data.chosen >= 0) this.chosen = data.chosen;
+    const moved = data.chosen >= 0 && data.chosen !== this.chosen;
+    if (moved) this.chosen = data.chosen;
     this.index(data.spans);
     this.arrange();
     this.controls();
@@ -58,7 +59,7 @@ class Waterfall {
     this.canvas.setAttribute('aria-label', data.label);
     const heads = ['span', 'starts at', 'duration', 'on the path', 'marks'];
     this.twin.update(heads, () => this.rows.map((row) => this.line(row)));
-    this.reveal();
+    if (moved) this.reveal(); // who has scrolled on stays there
     this.painter.ask();
   }
 

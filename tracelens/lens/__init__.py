@@ -26,6 +26,7 @@ from tracelens.lens import large_findings as _large_findings
 from tracelens.lens import large_requests as _requests
 from tracelens.lens import long_route as _long_route
 from tracelens.lens import paths as _paths
+from tracelens.lens import ranks as _ranks
 from tracelens.lens import route as _route
 from tracelens.lens import routes as _routes
 from tracelens.lens import search as _search
@@ -36,11 +37,12 @@ from tracelens.lens import whatif as _whatif
 from tracelens.lens.analysed import SETTLE_NANO, Analysed, Memory, Still
 from tracelens.lens.charts import Chart, Charted
 from tracelens.lens.compare import Comparison
-from tracelens.lens.long import NO_KEYS, ROUTE_KEYS, Long, Longs, long_window
+from tracelens.lens.long import EXACT_SPANS, NO_KEYS, ROUTE_KEYS, Long, Longs, long_window
 from tracelens.lens.parts import Parts
 from tracelens.lens.paths import ALL, Walk
 from tracelens.lens.pruned import Pruning
 from tracelens.lens.question import Answer, Box, Explanation, Heatmap, Method, Question, SourceInfo, TraceAnswer
+from tracelens.lens.ranks import Rank
 from tracelens.lens.room import Room, free_memory
 from tracelens.lens.routes import Route
 from tracelens.lens.search import Found
@@ -67,6 +69,7 @@ __all__ = [
     "Lens",
     "Method",
     "Question",
+    "Rank",
     "Room",
     "Route",
     "Shelf",
@@ -391,6 +394,17 @@ class Lens:
         if (rolled := self._long(question, NO_KEYS)) is not None:
             return _search.search_long(rolled, shortest, longest)
         return _search.search(self._selected(question), question, shortest, longest)
+
+    def rank(self, like: tuple[str, str, str], nano: int, at_nano: int) -> Rank | None:
+        """Where a duration stands among spans like it, of traces about `at_nano`; None where they are very many.
+
+        like: service, operation and layer.
+        """
+        start, end = at_nano - _ranks.AROUND_NANO, at_nano + _ranks.AROUND_NANO
+        question = Question(start_nano=start, end_nano=end)
+        if isinstance(self.source, StoreSource) and self.source.rows(start, end) > EXACT_SPANS:
+            return None
+        return _ranks.rank(self._get(question), like, nano, start, end)
 
     def trace(self, trace_id: str, *, walk: Walk | None = None, skew: bool = True) -> TraceAnswer:
         """One trace in tree order with its critical path."""

@@ -1,0 +1,41 @@
+"""How long a span takes among those like it: of the same service, operation and layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from tracelens.lens.analysed import Analysed
+
+AROUND_NANO = 1_800_000_000_000  # before a trace and after it: half an hour
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rank:
+    """Where a span stands among its peers."""
+
+    shorter: int  # peers that take less
+    n: int  # peers, itself among them
+    start_nano: int  # when the traces begin that were looked at
+    end_nano: int
+
+
+def rank(window: Analysed, like: tuple[str, str, str], nano: int, start_nano: int, end_nano: int) -> Rank:
+    """Return the rank of a duration. like: service, operation and layer of the span."""
+    labels, forest = window.calls, window.forest
+    service, operation, layer = like
+    spans = pl.DataFrame(
+        [
+            labels.service.cast(pl.String).alias("service"),
+            labels.operation.cast(pl.String).alias("operation"),
+            labels.layer.cast(pl.String).alias("layer"),
+            pl.Series("nano", forest.end - forest.start),
+        ]
+    )
+    peers = spans.filter(
+        pl.col("service").eq_missing(pl.lit(service)),
+        pl.col("operation").eq_missing(pl.lit(operation)),
+        pl.col("layer").eq_missing(pl.lit(layer)),
+    )["nano"]
+    return Rank(shorter=int((peers < nano).sum()), n=len(peers), start_nano=start_nano, end_nano=end_nano)
