@@ -30,6 +30,7 @@ PAGES: dict[str, dict[str, str]] = {
     "trace": {"trace": f"{7_000_001:032x}"},
     "compare": {"by": "halves", **ROUTE},
     "findings": {},
+    "board": {},
 }
 
 
