@@ -221,7 +221,7 @@ def test_open_traces_are_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_a_filter_that_matches_nothing_can_be_cleared(shop_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     app = run(shop_store, monkeypatch, where="service=nobody", window="1h")
     assert "No call matches the filter." in words(drawn(app)["head"]["callout"])
-    app.button[0].click().run()
+    next(one for one in app.button if one.label == "Clear the filter").click().run()
     assert app.query_params == {"window": "1h"}
     assert "routes" in drawn(app)
 

@@ -76,7 +76,7 @@ def test_a_link_to_an_id_leads_to_its_trace(shop_store: Path, monkeypatch: pytes
 def test_a_search_that_finds_nothing_gives_its_fields_back(shop_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     app = run(shop_store, monkeypatch, "search", window="all", shortest="1m")
     assert "No trace of this window matches." in words(drawn(app)["head"]["callout"])
-    app.button[0].click().run()
+    next(one for one in app.button if one.label == "Any route and duration").click().run()
     assert app.query_params == {"window": "all"}
     assert drawn(app)["found"]["rows"]
 
