@@ -19,10 +19,25 @@ CONTRAST = pl.Schema(
 MAX_VALUES = 200  # an attribute with more values, or with one for every other call, is an id, not a cause
 
 
+def comparable(calls: pl.DataFrame) -> pl.DataFrame:
+    """Return the attributes that can tell calls apart, of the same rows, ready to be compared again and again.
+
+    calls: as `contrast` takes them. Of attributes that do not change with what is chosen, ids are left out.
+    """
+    known = [name for name in calls.columns if not _is_id(calls[name])]
+    return calls.select(pl.col(known).cast(pl.Categorical))
+
+
+def _is_id(values: pl.Series) -> bool:
+    """Whether an attribute has a value of its own for about every call, or very many values."""
+    different = values.drop_nulls().n_unique()
+    return different > MAX_VALUES or different * 2 > len(values) - values.null_count()
+
+
 def contrast(calls: pl.DataFrame, chosen: pl.Series) -> pl.DataFrame:
     """Return CONTRAST: for each attribute its most different value, most different first.
 
-    calls: one row a call, one String column an attribute. chosen: True for the selected rows.
+    calls: one row a call, one column of texts an attribute. chosen: True for the selected rows.
     Attributes whose values do not differ are left out.
     """
     n_selected, n_rest = int(chosen.sum()), len(chosen) - int(chosen.sum())
@@ -40,6 +55,8 @@ def contrast(calls: pl.DataFrame, chosen: pl.Series) -> pl.DataFrame:
 
 def _most_different(values: pl.Series, chosen: pl.Series, n_selected: int, n_rest: int) -> pl.DataFrame | None:
     """Return the row of the value whose shares differ most; None for an id, or when none differs."""
+    if values.dtype == pl.String and _is_id(values):
+        return None
     counted = (
         pl.DataFrame({"value": values, "chosen": chosen})
         .lazy()
@@ -51,10 +68,8 @@ def _most_different(values: pl.Series, chosen: pl.Series, n_selected: int, n_res
         )
         .with_columns(selected=pl.col("selected_calls") / n_selected, rest=pl.col("rest_calls") / n_rest)
         .with_columns(lift=pl.when(pl.col("rest_calls") > 0).then(pl.col("selected") / pl.col("rest")))
-        .with_columns(attribute=pl.lit(values.name))
+        .with_columns(pl.col("value").cast(pl.String), attribute=pl.lit(values.name))
         .collect()
     )
-    if len(counted) > MAX_VALUES or len(counted) * 2 > len(values) - values.null_count():
-        return None
     first = counted.sort((pl.col("selected") - pl.col("rest")).abs(), "value", descending=[True, False]).head(1)
     return first.filter(pl.col("selected") != pl.col("rest")).select(CONTRAST.names()) if len(first) else None

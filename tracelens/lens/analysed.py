@@ -9,7 +9,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -33,6 +34,25 @@ SETTLE_NANO = 15_000_000_000
 REMEMBERED = 3  # windows: the one shown, the one before, and one to come back to
 
 
+class Kept:
+    """The last few frames that answers about a window have made of more than its spans. Safe to ask from threads."""
+
+    def __init__(self, most: int = 2) -> None:
+        self._most = most
+        self._frames: OrderedDict[object, pl.DataFrame] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: object, make: Callable[[], pl.DataFrame]) -> pl.DataFrame:
+        """Return the frame of that key, made when it is first asked for."""
+        with self._lock:
+            if key not in self._frames:
+                self._frames[key] = make()
+            self._frames.move_to_end(key)
+            while len(self._frames) > self._most:
+                self._frames.popitem(last=False)
+            return self._frames[key]
+
+
 @dataclass(frozen=True)
 class Analysed:
     """A window's forest and calls. Safe to share: what is worked out when first asked is the same every time."""
@@ -42,6 +62,7 @@ class Analysed:
     settled: npt.NDArray[np.bool_]  # of each trace: nothing came for SETTLE_NANO
     info: SourceInfo
     next_settle_nano: int | None  # when the next open trace settles
+    kept: Kept = field(default_factory=Kept, compare=False, repr=False)  # what was read of it besides
 
     @property
     def weighted(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
+from tracelens.analysis.contrast import comparable
 from tracelens.analysis.contrast import contrast as contrasted
 from tracelens.analysis.heatmap import grid
 from tracelens.lens.analysed import Analysed
@@ -75,7 +76,10 @@ def contrast(source: Source, window: Analysed, question: Question, route: Route,
     """
     table = whole_calls(window, question, route)
     chosen = table.select(in_box(box)).to_series()
-    attributes = _attributes(source, window, question, table)
+    # Of the calls, not of the box: the next box is compared without reading anything.
+    attributes = window.kept.get(
+        ("attributes", question, route), lambda: comparable(_attributes(source, window, question, table))
+    )
     return Answer(rows=contrasted(attributes, chosen), source=window.info)
 
 
