@@ -2,13 +2,12 @@
 // wanted a threshold. Below the canvas each group has a row with its number for
 // the whole window; the pointer or the arrow keys say what a stretch of time has.
 
-import { Painter, TableTwin, Tooltip, component, element, fit, theme } from './surface.js';
+import { Painter, TableTwin, Tooltip, component, element, fit, svg, theme } from './surface.js';
 import { clock, count, day, duration, linearTicks, percent, roundDuration, timeTicks } from './units.js';
 
 const HEIGHT = 190;
 const MARGIN = { left: 62, right: 10, top: 12, bottom: 24 };
 const DASHES = [[], [7, 3], [2, 3], [9, 3, 2, 3]]; // of lines by `dash`
-const STROKES = ['solid', 'dashed', 'dotted', 'double']; // the same beside their names
 const WRITTEN = { duration, share: percent, rate: (value) => (value === null ? '–' : `${rate(value)} /s`) };
 const ROUND = { duration: roundDuration, share: (value) => `${Number((100 * value).toPrecision(3))} %`, rate };
 
@@ -90,8 +89,9 @@ class Chart {
   }
 
   swatch({ color, dash }) {
-    const style = `border-top:3px ${STROKES[dash % STROKES.length]} ${color}`;
-    return element('i', { class: 'stroke', style, 'aria-hidden': 'true' });
+    const dashes = DASHES[dash % DASHES.length].join(' ');
+    const stroke = svg('line', { x1: 0, x2: 20, y1: 4, y2: 4, stroke: color, 'stroke-width': 2.4, 'stroke-dasharray': dashes });
+    return svg('svg', { class: 'stroke', width: 20, height: 8, 'aria-hidden': 'true' }, [stroke]);
   }
 
   stretches() {

@@ -115,8 +115,8 @@ class Heatmap {
     pen.imageSmoothingEnabled = false;
     this.axes(pen, look);
     pen.drawImage(this.plate, MARGIN.left, MARGIN.top, this.plotWide, this.plotHigh);
-    this.lines(pen, look);
     this.marks(pen, look);
+    this.lines(pen, look);
     this.selection(pen, look);
     return this.data.calls;
   }
