@@ -135,6 +135,20 @@ export function ready(root, rows, milliseconds, stamp = 1) {
   root.dataset.ready = stamp;
 }
 
+/** Where a box so wide stands beside the pointer: right of it, on the left where there is no room, never outside. */
+export function beside({ clientX, clientY }, wide, bounds) {
+  const left = clientX - bounds.left + 14;
+  const flip = left + wide > bounds.width;
+  return { left: flip ? Math.max(0, left - wide - 28) : left, top: clientY - bounds.top + 16 };
+}
+
+/** The row that a key leads to; the current one when the focus is elsewhere, null for another key. */
+export function neighbour(key, current, inside) {
+  const by = { j: 1, ArrowDown: 1, k: -1, ArrowUp: -1 };
+  if (!Object.hasOwn(by, key)) return null;
+  return inside ? current + by[key] : current;
+}
+
 /** Lines of text beside the pointer. */
 export class Tooltip {
   constructor(root) {
@@ -147,10 +161,8 @@ export class Tooltip {
     this.box.replaceChildren(...lines.map((text) => element('div', { text })));
     this.box.style.display = 'block';
     const bounds = this.root.getBoundingClientRect();
-    const left = event.clientX - bounds.left + 14;
-    const top = event.clientY - bounds.top + 16;
-    const flip = left + this.box.offsetWidth > bounds.width;
-    this.box.style.left = `${flip ? Math.max(0, left - this.box.offsetWidth - 28) : left}px`;
+    const { left, top } = beside(event, this.box.offsetWidth, bounds);
+    this.box.style.left = `${left}px`;
     this.box.style.top = `${top}px`;
   }
 

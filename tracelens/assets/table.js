@@ -1,7 +1,7 @@
 // A dense, quiet table: rows that open, numbers on the right, small drawings in
 // the cells. One row is in the tab order; arrows or j and k move it, Enter opens.
 
-import { component, element, hotkeys, panelHead, ready, shares } from './surface.js';
+import { component, element, hotkeys, neighbour, panelHead, ready, shares } from './surface.js';
 import { sparkline } from './sparkline.js';
 
 const CELLS = {
@@ -137,8 +137,8 @@ class Table {
   key(key) {
     if (!this.data.opens || !this.rows.length) return false;
     const inside = this.rows.includes(this.root.getRootNode().activeElement);
-    if (key === 'j' || key === 'ArrowDown') this.move(inside ? this.current + 1 : this.current);
-    else if (key === 'k' || key === 'ArrowUp') this.move(inside ? this.current - 1 : this.current);
+    const next = neighbour(key, this.current, inside);
+    if (next !== null) this.move(next);
     else if (key === 'Enter' && inside) this.open(this.current);
     else if (key === 'Escape' && inside) this.rows[this.current].blur();
     else return false;
