@@ -233,7 +233,8 @@ def _condition(attribute: str, value: str) -> tuple[str, str]:
 
 
 def _filterable(attribute: str) -> bool:
-    return attribute == "caller" or attribute in STATUS or attribute.startswith(("attr:", "res:"))
+    known = attribute == "caller" or attribute in STATUS or attribute.startswith(("attr:", "res:"))
+    return known and state.askable(attribute)
 
 
 def _reasons(page: Page, key: tuple[str, str], slow: Slow) -> None:
