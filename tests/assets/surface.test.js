@@ -1,11 +1,11 @@
-// What components share: a tooltip's place, rows by key, how light a colour is,
+// What components share: a tooltip's place, rows by key, the ink on a colour,
 // small lines, outlines of distributions.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { bandwidth, below, bound } from '../../tracelens/assets/distribution.js';
 import { course } from '../../tracelens/assets/sparkline.js';
-import { beside, luminance, neighbour } from '../../tracelens/assets/surface.js';
+import { beside, ink, neighbour } from '../../tracelens/assets/surface.js';
 
 const BOUNDS = { left: 100, top: 50, width: 400 };
 
@@ -21,10 +21,16 @@ test('arrows, j and k go on from the row in focus, and first of all to it', () =
   assert.deepEqual(['Enter', 'constructor', '__proto__'].map((key) => neighbour(key, 3, true)), [null, null, null]);
 });
 
-test('how light a colour is decides the ink on it', () => {
-  assert.equal(luminance('#ffffff'), 1);
-  assert.equal(luminance('rgb(0, 0, 0)'), 0);
-  assert.ok(luminance('#E69F00') > 0.55 && luminance('rgb(14,45,102)') < 0.55);
+test('on every colour one of black and white is read well, and that one is taken', () => {
+  assert.deepEqual(['#ffffff', '#6b8e23', '#5c9e78', '#1f5fd6', 'rgb(14,45,102)', 'rgb(0, 0, 0)'].map(ink), [
+    '#000000', '#000000', '#000000', '#ffffff', '#ffffff', '#ffffff',
+  ]);
+  for (let grey = 0; grey < 256; grey += 1) {
+    const share = grey / 255;
+    const light = share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4;
+    const contrast = ink(`rgb(${grey},${grey},${grey})`) === '#000000' ? (light + 0.05) / 0.05 : 1.05 / (light + 0.05);
+    assert.ok(contrast >= 4.5, `${grey}: ${contrast}`);
+  }
 });
 
 test('a stretch without data is a gap in a line, never a zero', () => {

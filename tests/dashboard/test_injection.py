@@ -18,7 +18,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.dashboard import hostile
-from tests.dashboard.conftest import Watched, dashboard
+from tests.dashboard.conftest import ALL, Watched, dashboard, settled
 from tests.dashboard.test_browser import component
 from tests.dashboard.test_export import cells_of, is_live
 
@@ -27,17 +27,6 @@ pytestmark = [pytest.mark.browser, pytest.mark.process]
 STILL = {"window": "all", "live": "0"}
 EVERYTHING = f"{hostile.EVERYTHING:032x}"
 
-# All elements, those of the components' own trees too.
-ALL = """
-const all = [];
-const gather = (root) => {
-  for (const one of root.querySelectorAll('*')) {
-    all.push(one);
-    if (one.shadowRoot) gather(one.shadowRoot);
-  }
-};
-gather(document);
-"""
 # What no name may have become.
 BECAME = (
     "() => {"
@@ -84,18 +73,8 @@ class Visitor:
 
     def go(self, path: str, **params: str) -> Page:
         self.page.goto(f"{self.url}/{path}?{urlencode(STILL | params)}")
-        self.settle()
+        settled(self.page)
         return self.page
-
-    def settle(self) -> None:
-        """Wait until nothing is being worked out, and all that is there has been drawn."""
-        self.page.wait_for_selector(".tracelens[data-ready]", timeout=120_000)
-        self.page.wait_for_function(
-            "() => { const app = document.querySelector('[data-testid=\"stApp\"]');"
-            f"{ALL} return app.dataset.testScriptState === 'notRunning' && "
-            "all.filter((one) => one.matches('.tracelens')).every((one) => 'ready' in one.dataset); }",
-            timeout=60_000,
-        )
 
     def text(self) -> str:
         return str(self.page.evaluate(TEXT))
@@ -218,7 +197,7 @@ def service_map(visitor: Visitor, folder: Path) -> None:
     edges.nth(3).focus()
     page.keyboard.press("Enter")
     page.wait_for_url(re.compile("edge="))
-    visitor.settle()
+    settled(visitor.page)
 
 
 def search(visitor: Visitor, folder: Path) -> None:
@@ -283,11 +262,11 @@ def test_a_row_with_a_hostile_name_opens_and_its_values_become_filters(visitor: 
     title = _quoted(f"{name} GET {name}")
     component(page, "routes").locator("tbody tr").filter(has=page.locator(f"[title={title}]")).first.click()
     page.wait_for_url(re.compile("/route"))
-    visitor.settle()
+    settled(visitor.page)
     expect(component(page, "head").locator("h1 strong")).to_have_text(name, use_inner_text=False)
     component(page, "contrast").get_by_role("button", name="leave out calls").last.click()
     page.wait_for_url(re.compile("where="))
-    visitor.settle()
+    settled(visitor.page)
     expect(component(page, "head")).not_to_contain_text("This cannot be asked")
     visitor.check()
 

@@ -3,7 +3,7 @@
 // With `nodes.change` it is a difference: width is the later side, colour is by how
 // much a node's own time rose (orange) or fell (blue) against the earlier one.
 
-import { Painter, TableTwin, Tooltip, component, element, fit, hotkeys, luminance, panelHead, theme } from './surface.js';
+import { Painter, TableTwin, Tooltip, component, element, fit, hotkeys, ink, panelHead, theme } from './surface.js';
 import * as layout from './flame-layout.js';
 import { duration } from './units.js';
 
@@ -76,7 +76,7 @@ class Flame {
       pen.lineWidth = 2;
       pen.strokeRect(left + 1, top + 2, Math.max(1, right - left - 3), ROW - 4);
     }
-    if (right - left > LABELLED) this.label(pen, node, left, right, luminance(color) > 0.55 ? '#10151d' : '#ffffff');
+    if (right - left > LABELLED) this.label(pen, node, left, right, ink(color));
     pen.globalAlpha = 1;
   }
 

@@ -52,7 +52,7 @@ export function theme(root) {
   const style = getComputedStyle(root);
   const read = (name, otherwise) => style.getPropertyValue(name).trim() || otherwise;
   const background = read('--st-background-color', '#ffffff');
-  const dark = luminance(background) < 0.5;
+  const dark = ink(background) === '#ffffff';
   root.dataset.theme = dark ? 'dark' : 'light';
   return {
     dark,
@@ -60,7 +60,7 @@ export function theme(root) {
     text: read('--st-text-color', '#1b1f27'),
     raised: read('--st-secondary-background-color', '#f5f7fa'),
     line: read('--st-border-color', '#e3e7ee'),
-    accent: read('--st-primary-color', '#2f6feb'),
+    accent: read('--st-primary-color', '#2563d8'),
     muted: dark ? '#8f9bad' : '#667085',
     error: dark ? '#ff7b72' : '#b42318',
     font: read('--st-font', 'sans-serif'),
@@ -68,12 +68,17 @@ export function theme(root) {
   };
 }
 
-/** How light a colour `#rrggbb` or `rgb(…)` is, 0 to 1. */
-export function luminance(color) {
-  const [red, green, blue] = color.startsWith('#')
-    ? [1, 3, 5].map((at) => parseInt(color.slice(at, at + 2), 16))
-    : color.match(/\d+(\.\d+)?/g).map(Number);
-  return (0.299 * red + 0.587 * green + 0.114 * blue) / 255;
+/** Black or white, whichever is read better on a colour: by WCAG's contrast at least 4.5 to 1. */
+export function ink(color) {
+  const linear = channels(color).map((part) => (part <= 10.31 ? part / 3294.6 : ((part / 255 + 0.055) / 1.055) ** 2.4));
+  const light = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2];
+  return (light + 0.05) ** 2 > 1.05 * 0.05 ? '#000000' : '#ffffff';
+}
+
+/** Red, green and blue of a colour `#rrggbb` or `rgb(…)`, 0 to 255. */
+function channels(color) {
+  if (color.startsWith('#')) return [1, 3, 5].map((at) => parseInt(color.slice(at, at + 2), 16));
+  return color.match(/\d+(\.\d+)?/g).map(Number);
 }
 
 /** Give a canvas its size in CSS pixels, sharp on any screen; return its context. */
@@ -195,8 +200,7 @@ export function panelHead(title, note) {
 /** Parts of a whole side by side, each as wide as its share and as its colour; too narrow ones say it on the pointer. */
 export function shares(parts, label = null) {
   return element('div', { class: 'shares', role: 'list', 'aria-label': label }, parts.map(({ text, share, color }) => {
-    const ink = luminance(color) > 0.55 ? '#10151d' : '#ffffff';
-    const style = `flex:${share} 1 0;background:${color};color:${ink}`;
+    const style = `flex:${share} 1 0;background:${color};color:${ink(color)}`;
     return element('span', { text, title: text, role: 'listitem', style });
   }));
 }

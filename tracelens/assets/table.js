@@ -84,7 +84,9 @@ class Table {
 
   head({ label, kind, minor, width, help }) {
     const classes = `${RIGHT.has(kind) ? 'right' : ''} ${minor ? 'minor' : ''} kind-${kind}`;
-    return element('th', { text: label, title: help, scope: 'col', class: classes, style: width ? `width:${width}` : null });
+    const style = width ? `width:${width}` : null;
+    if (!label) return element('td', { class: classes, style }); // a heading that says nothing is none
+    return element('th', { text: label, title: help, scope: 'col', class: classes, style });
   }
 
   row(row, at) {
