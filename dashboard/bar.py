@@ -10,7 +10,7 @@ from datetime import datetime
 
 import streamlit as st
 
-from dashboard import clock, page, state
+from dashboard import clock, page, state, terms
 from dashboard.cache import lens as opened
 from dashboard.state import CUSTOM, WINDOW_NAMES, State
 from tracelens.lens import Lens
@@ -31,7 +31,7 @@ KEYS = """
 | key | does |
 | --- | --- |
 | `/` | to the filter; on Search to the trace id |
-| `?` | these keys |
+| `?` | these keys, and what the words mean |
 | `j` `k`, arrows | next, previous row; to a node below, above, beside |
 | `Enter` | open, zoom, choose |
 | `[` `]` | fold, unfold; zoom out, in |
@@ -53,9 +53,9 @@ def draw(name: str, now_state: State) -> None:
             )
         with (
             st.container(key="keys", width="content"),
-            st.popover("", icon=":material/keyboard:", type="tertiary", help="keys"),
+            st.popover("", icon=":material/keyboard:", type="tertiary", help="keys and words"),
         ):
-            st.markdown(KEYS)
+            st.markdown(f"{KEYS}\n\n{terms.glossary()}")
     with st.container(key="ask", horizontal=True, vertical_alignment="center", gap="small"):
         _window(now_state, lens)
         _where(now_state)

@@ -134,6 +134,7 @@ def _heaviest(page: Page, shown: Paths) -> None:
         key="heaviest",
         label="Call-path nodes with most time of their own",
         title="Heaviest nodes",
+        term="own",
         note=f"n {count(shown.entries)}",
         dense=True,
     )

@@ -3,7 +3,7 @@
 // With `nodes.change` it is a difference: width is the later side, colour is by how
 // much a node's own time rose (orange) or fell (blue) against the earlier one.
 
-import { Painter, TableTwin, Tooltip, component, element, fit, hotkeys, ink, panelHead, theme } from './surface.js';
+import { Painter, TableTwin, Tooltip, component, element, fit, hotkeys, ink, meaning, panelHead, theme } from './surface.js';
 import * as layout from './flame-layout.js';
 import { duration } from './units.js';
 
@@ -36,11 +36,11 @@ class Flame {
     this.laid = layout.lay(data.nodes);
     this.zoomed = Math.max(0, data.nodes.key.indexOf(data.zoom));
     if (this.current >= data.nodes.key.length) this.current = this.zoomed;
-    this.head.replaceChildren(panelHead(data.title, data.note));
+    this.head.replaceChildren(panelHead(data.title, data.note, meaning(data.terms, 'critical path')));
     this.canvas.setAttribute('aria-label', data.label);
     this.most = data.nodes.change?.reduce((most, change) => Math.max(most, Math.abs(change)), 1);
     const heads = ['call path', 'on the path', 'share', 'own', data.nodes.change ? 'own, change' : 'calls'];
-    this.twin.update(heads, () => this.laid.order.map((node) => layout.row(data, this.laid, node)));
+    this.twin.update(heads, () => this.laid.order.map((node) => layout.row(data, this.laid, node)), data.terms);
     this.painter.ask();
   }
 

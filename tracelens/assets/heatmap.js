@@ -3,7 +3,7 @@
 // focused canvas, move the box; Python hears of it as cells: [first column, end
 // column, first row, end row], rows from the lowest latency, ends exclusive.
 
-import { Painter, TableTwin, Tooltip, component, element, fit, hotkeys, panelHead, theme } from './surface.js';
+import { Painter, TableTwin, Tooltip, component, element, fit, hotkeys, meaning, panelHead, theme } from './surface.js';
 import * as cells from './heatmap-cells.js';
 import { clock, count, day, duration, logTicks, roundDuration, timeTicks } from './units.js';
 
@@ -54,10 +54,10 @@ class Heatmap {
     this.busiest = Math.max(1, ...data.counts);
     this.box = data.box;
     this.plated = null;
-    const legend = LINES.map(({ name }) => element('span', { text: name, class: `legend kind-${name}` }));
+    const legend = LINES.map(({ name }) => element('span', { text: name, title: meaning(data.terms, name), class: `legend kind-${name}` }));
     this.head.replaceChildren(panelHead(data.title, [...legend, 'drag to select']));
     this.canvas.setAttribute('aria-label', data.label);
-    this.twin.update(['start', 'calls', 'p50', 'p90', 'p99'], () => this.table());
+    this.twin.update(['start', 'calls', 'p50', 'p90', 'p99'], () => this.table(), data.terms);
     this.painter.ask();
   }
 

@@ -1,7 +1,7 @@
 // Map of services: callers left of callees, on a narrow screen above them. A
 // line's width is its rate, its colour how slow it is, dashes are errors.
 
-import { Painter, TableTwin, Tooltip, component, element, panelHead, svg, theme } from './surface.js';
+import { Painter, TableTwin, Tooltip, component, element, meaning, panelHead, svg, theme } from './surface.js';
 import { arrow, curve, place, short } from './map-layout.js';
 
 const LABEL = 13;
@@ -21,9 +21,9 @@ class Map_ {
   update(data, emit) {
     this.data = data;
     this.emit = emit;
-    this.head.replaceChildren(panelHead(data.title, data.note));
+    this.head.replaceChildren(panelHead(data.title, data.note, meaning(data.terms, 'hop')));
     const heads = ['caller → callee', ...(data.edges[0]?.cells ?? []).map(([name]) => name)];
-    this.twin.update(heads, () => data.edges.map((edge) => [`${edge.caller} → ${edge.callee}`, ...edge.cells.map(([, text]) => text)]));
+    this.twin.update(heads, () => data.edges.map((edge) => [`${edge.caller} → ${edge.callee}`, ...edge.cells.map(([, text]) => text)]), data.terms);
     this.painter.ask();
   }
 

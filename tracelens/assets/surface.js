@@ -189,10 +189,10 @@ export function hotkeys(handle) {
   return () => document.removeEventListener('keydown', listener);
 }
 
-/** The head of a panel: what it is, and on the right what to know about it. */
-export function panelHead(title, note) {
+/** The head of a panel: what it is, and on the right what to know about it. help: what its words mean. */
+export function panelHead(title, note, help) {
   return element('div', { class: 'panel-head' }, [
-    element('h2', { text: title }),
+    element('h2', { text: title, title: help }),
     element('span', { class: 'note' }, Array.isArray(note) ? note : [note ?? '']),
   ]);
 }
@@ -203,6 +203,11 @@ export function shares(parts, label = null) {
     const style = `flex:${share} 1 0;background:${color};color:${ink(color)}`;
     return element('span', { text, title: text, role: 'listitem', style });
   }));
+}
+
+/** What a word means, of terms that Python sent; nothing for another word. */
+export function meaning(terms, word) {
+  return terms && Object.hasOwn(terms, word) ? terms[word] : undefined;
 }
 
 /** What a canvas shows, as a table that is made when it is opened. */
@@ -216,16 +221,17 @@ export class TableTwin {
     root.append(this.details);
   }
 
-  /** heads: column names. rows: a function that returns arrays of text, asked only when open. */
-  update(heads, rows) {
+  /** heads: column names. rows: a function that returns arrays of text, asked only when open. terms: what heads mean. */
+  update(heads, rows, terms = {}) {
     this.heads = heads;
+    this.terms = terms;
     this.rows = rows;
     this.fill();
   }
 
   fill() {
     if (!this.details.open || !this.rows) return;
-    const head = element('tr', {}, this.heads.map((text) => element('th', { text, scope: 'col' })));
+    const head = element('tr', {}, this.heads.map((text) => element('th', { text, scope: 'col', title: meaning(this.terms, text) })));
     const body = this.rows().map((row) => element('tr', {}, row.map((text) => element('td', { text }))));
     this.body.replaceChildren(element('table', {}, [element('thead', {}, [head]), element('tbody', {}, body)]));
   }

@@ -9,8 +9,8 @@ const CELLS = {
   number: (value) => element('span', { text: value }),
   value: (value) => element('span', { text: value }),
   code: (value) => element('code', { text: value }),
-  name: ({ color, strong, light, depth }) =>
-    element('span', { class: 'name', title: `${strong} ${light}`, style: depth ? `padding-left:${depth * 16}px` : null }, [
+  name: ({ color, strong, light, depth, help }) =>
+    element('span', { class: 'name', title: help ?? `${strong} ${light}`, style: depth ? `padding-left:${depth * 16}px` : null }, [
       color && element('i', { class: 'swatch', style: `background:${color}` }),
       element('strong', { text: strong }),
       element('span', { text: light }),
@@ -72,7 +72,7 @@ class Table {
       element('tbody', {}, this.rows),
     ]);
     this.root.replaceChildren(
-      ...(data.title ? [panelHead(data.title, data.note)] : []),
+      ...(data.title ? [panelHead(data.title, data.note, data.help)] : []),
       ...(data.stack.length ? [shares(data.stack)] : []),
       ...(data.rows.length ? [element('div', { class: 'grid-scroll' }, [table])] : []),
       ...(data.rows.length ? [] : [element('p', { class: 'nothing', text: data.nothing ?? 'Nothing to show.' })]),

@@ -1,7 +1,7 @@
 // One trace: minimap, tree and bars, and its critical path as a thin line under
 // the bars. Only the rows in sight are drawn, so that ten thousand spans scroll.
 
-import { Painter, TableTwin, Tooltip, component, element, fit, hotkeys, panelHead, shares, theme } from './surface.js';
+import { Painter, TableTwin, Tooltip, component, element, fit, hotkeys, meaning, panelHead, shares, theme } from './surface.js';
 import * as rows from './waterfall-rows.js';
 import { duration, layerSuffix, linearTicks, roundDuration } from './units.js';
 
@@ -58,7 +58,7 @@ class Waterfall {
     this.shares.replaceChildren(...[data.shares, data.layers].filter((parts) => parts.length).map((parts) => shares(parts)));
     this.canvas.setAttribute('aria-label', data.label);
     const heads = ['span', 'starts at', 'duration', 'on the path', 'marks'];
-    this.twin.update(heads, () => this.rows.map((row) => rows.line(data.spans, data.start, row)));
+    this.twin.update(heads, () => this.rows.map((row) => rows.line(data.spans, data.start, row)), data.terms);
     this.reveal();
     this.painter.ask();
   }
@@ -75,7 +75,7 @@ class Waterfall {
       element('button', { text, type: 'button', class: 'small', 'aria-pressed': String(pressed), onclick, title });
     this.head.replaceChildren(
       panelHead('Timeline', [
-        element('span', { class: 'legend path', text: 'critical path' }),
+        element('span', { class: 'legend path', text: 'critical path', title: meaning(this.data.terms, 'critical path') }),
         toggle('critical only', this.only, () => this.toggleOnly(), 'p'),
         this.data.proxies === null ? null : toggle('fold proxies', this.data.proxies, () => this.emit.trigger('proxies', !this.data.proxies), 'one row for the spans that carried one request'),
         toggle('fold all', this.folded.size > 0, () => this.foldAll(!this.folded.size), '[ folds, ] unfolds'),
