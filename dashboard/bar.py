@@ -10,7 +10,7 @@ from datetime import datetime
 
 import streamlit as st
 
-from dashboard import clock, page, saved, state
+from dashboard import clock, page, saved, state, terms
 from dashboard.cache import lens as opened
 from dashboard.state import CUSTOM, WINDOW_NAMES, State
 from tracelens.lens import Lens
@@ -32,7 +32,7 @@ KEYS = """
 | key | does |
 | --- | --- |
 | `/` | to the filter; on Search to the trace id |
-| `?` | these keys |
+| `?` | these keys, and what the words mean |
 | `j` `k`, arrows | next, previous row; to a node below, above, beside |
 | `Enter` | open, zoom, choose |
 | `[` `]` | fold, unfold; zoom out, in |
@@ -55,9 +55,9 @@ def draw(name: str, now_state: State) -> None:
         saved.popover(name, now_state)
         with (
             st.container(key="keys", width="content"),
-            st.popover("", icon=":material/keyboard:", type="tertiary", help="keys"),
+            st.popover("", icon=":material/keyboard:", type="tertiary", help="keys and words"),
         ):
-            st.markdown(KEYS)
+            st.markdown(f"{KEYS}\n\n{terms.glossary()}")
     with st.container(key="ask", horizontal=True, vertical_alignment="center", gap="small"):
         _window(now_state, lens)
         _where(now_state)

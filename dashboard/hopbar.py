@@ -9,6 +9,7 @@ import polars as pl
 from dashboard.components.table import Column, Part, Row, table
 from dashboard.format import count, duration, layer_name, percent
 from dashboard.palette import LAYERS
+from dashboard.terms import help_of
 
 
 def hop_bar(rows: pl.DataFrame, *, key: str, title: str, nothing: str) -> None:
@@ -27,6 +28,7 @@ def hop_bar(rows: pl.DataFrame, *, key: str, title: str, nothing: str) -> None:
         key=key,
         label=title,
         title=title,
+        term="hop bar",
         note=_note(shown, n),
         stack=[
             Part(
@@ -44,11 +46,12 @@ def hop_bar(rows: pl.DataFrame, *, key: str, title: str, nothing: str) -> None:
 
 
 def _row(row: dict[str, Any], n: int) -> Row:
+    name = layer_name(row["layer"])
     light = "" if row["n"] == n else f"told by {count(row['n'])}"
     return Row(
         id=row["layer"],
         cells=[
-            {"color": LAYERS[row["layer"]], "strong": layer_name(row["layer"]), "light": light},
+            {"color": LAYERS[row["layer"]], "strong": name, "light": light, "help": help_of(name)},
             percent(row["share"]),
             duration(row["mean_nano"]),
             duration(row["p50_nano"]),

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, tzinfo
 from functools import cached_property
 from typing import Any
+from urllib.parse import parse_qsl, urlencode
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import streamlit as st
@@ -179,17 +180,16 @@ def go(name: str, params: Mapping[str, str]) -> None:
 
 
 def follow(page: Page, link: str | None) -> None:
-    """Do what a pressed link of a headline says: `refresh`, or `page?name=value` pairs by line."""
+    """Do what a pressed link of a headline says: `refresh`, or a page and its parameters as `link_to` writes them."""
     if link is None:
         return
     if link == "refresh":
         refresh()
         st.rerun()
-    name, _, rest = link.partition("\n")
-    own = dict(line.partition("=")[::2] for line in rest.split("\n") if line)
-    go(name, page.params | own)
+    name, _, query = link.partition("?")
+    go(name, page.params | dict(parse_qsl(query)))
 
 
 def link_to(name: str, **params: str) -> str:
-    """Return a link for a headline. Parameters hold no line break."""
-    return "\n".join([name, *(f"{key}={value}" for key, value in params.items())])
+    """Return a link for a headline."""
+    return f"{name}?{urlencode(params)}" if params else name

@@ -38,7 +38,7 @@ DIRECTIVES = (
 INLINE_SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
 
 LIGHT = {
-    "primaryColor": "#2f6feb",
+    "primaryColor": "#2563d8",  # letters in it are read on its own tenth, as a chosen segment has it: 4.7 to 1
     "backgroundColor": "#ffffff",
     "secondaryBackgroundColor": "#f5f7fa",
     "textColor": "#181c24",

@@ -163,9 +163,14 @@ def quoted(text: str) -> str:
     return text if plain else "'" + text.replace("'", "'\"'\"'") + "'"
 
 
+def askable(key: str) -> bool:
+    """Whether the filter language can name an attribute: it takes what looks like an operator for one."""
+    return not any(letter in "=!<>~" for letter in key)
+
+
 def with_condition(where: str, key: str, operator: str, value: str) -> str:
     """Return a filter with one more condition; the same one is not added twice."""
-    word = f"{key}{operator}{quoted(value)}"
+    word = f"{key}{operator}{quoted(value)}" if key == quoted(key) else quoted(f"{key}{operator}{value}")
     return where if word in where.split() else f"{where} {word}".strip()
 
 

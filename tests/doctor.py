@@ -41,6 +41,10 @@ def envoy() -> str | None:
     return str(path) if path.exists() else None
 
 
+def node() -> str | None:
+    return shutil.which("node")
+
+
 def strace() -> str | None:
     return shutil.which("strace")
 
@@ -63,6 +67,7 @@ NEEDS = (
     Need("Python 3.11 or newer", python, "install it, or name it: make PYTHON=/path/to/python3.12 …"),
     Need("the environment .venv", environment, "make test"),
     Need("Chromium (browser tests)", browser, "apt-get update && apt-get install --yes chromium"),
+    Need("Node 18 or newer (the components' pure parts)", node, "apt-get update && apt-get install --yes nodejs"),
     Need("strace (durability proofs)", strace, "apt-get update && apt-get install --yes strace"),
     Need("promtool (metrics)", promtool, "apt-get update && apt-get install --yes prometheus"),
     Need("ext4 on a loop device (power cuts)", loop, "run as root with loop devices; apt-get install --yes e2fsprogs"),
@@ -71,6 +76,7 @@ NEEDS = (
 
 DEBIAN: dict[Callable[[], str | None], tuple[str, ...]] = {
     browser: ("chromium", "fonts-dejavu"),
+    node: ("nodejs",),
     strace: ("strace",),
     promtool: ("prometheus",),
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from dashboard import terms
 from dashboard.components import mount
 from dashboard.queries import PathNode
 
@@ -31,6 +32,7 @@ def flame(
     """
     data: dict[str, Any] = {
         "title": title,
+        "terms": terms.some("critical path", "call path", "on the path", "share", "own", "calls"),
         "note": note,
         "label": label,
         "zoom": zoom,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from dashboard import terms
 from dashboard.components import mount
 
 Run = dict[str, Any]  # text, and strong, tone, link, title
@@ -35,6 +36,25 @@ def headline(
 
     copy: what the page says as Markdown; with it stand buttons that copy that and the page's address.
     """
-    data = {"title": title, "status": status, "sub": sub, "callout": callout, "tone": tone, "copy": copy}
+    if status is not None:
+        status = status | {"runs": _explained(status["runs"])}
+    data = {
+        "title": title,
+        "status": status,
+        "sub": sub and _explained(sub),
+        "callout": callout and _explained(callout),
+        "tone": tone,
+        "copy": copy,
+    }
     pressed: str | None = mount("headline", data, key=key, events=("follow",)).follow
     return pressed
+
+
+def _explained(runs: list[Run]) -> list[Run]:
+    """Return runs with the glossary's words apart; names are strong, and stay whole."""
+    return [part for one in runs for part in ([one] if "link" in one or "strong" in one else _parts(one))]
+
+
+def _parts(one: Run) -> list[Run]:
+    stretches = terms.marked(one["text"])
+    return [one | {"text": text} | ({"title": means} if means else {}) for text, means in stretches]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from math import log
 from typing import Any
 
+from dashboard import terms
 from dashboard.components import mount
 from dashboard.queries import Course
 from tracelens.lens import Box, Heatmap
@@ -31,6 +32,7 @@ def heatmap(
     rows, columns = grid.counts.shape
     data: dict[str, Any] = {
         "title": title,
+        "terms": terms.some("p50", "p90", "p99", "calls"),
         "label": label,
         "columns": columns,
         "rows": rows,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from dashboard import terms
 from dashboard.components import mount
 
 
@@ -32,6 +33,7 @@ def service_map(
         "colors": dict(colors),
         "chosen": chosen,
         "title": title,
+        "terms": terms.some("hop", "percentile", "calls/s", "errors", "p50", "p90", "p99", "covered"),
         "note": note,
         "label": label,
     }

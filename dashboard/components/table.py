@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from dashboard import terms
 from dashboard.components import mount
 
 Kind = Literal[
@@ -15,7 +16,10 @@ Kind = Literal[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """One column: its heading, what its cells are, whether a narrow screen does without it, and help on the pointer."""
+    """One column: its heading, what its cells are, whether a narrow screen does without it, and help on the pointer.
+
+    help: where a heading says more than the glossary's word of that name.
+    """
 
     label: str
     kind: Kind
@@ -31,7 +35,7 @@ class Column:
             "minor": self.minor,
             "strong": self.strong,
             "width": self.width,
-            "help": self.help,
+            "help": self.help or terms.help_of(self.label),
         }
 
 
@@ -72,6 +76,7 @@ def table(
     key: str,
     label: str,
     title: str | None = None,
+    term: str | None = None,
     note: str | None = None,
     foot: str | None = None,
     nothing: str | None = None,
@@ -84,8 +89,9 @@ def table(
 ) -> Said:
     """Draw a table.
 
-    label: for those who cannot see it. opens: rows can be pressed. hotkeys:
-    arrows, j, k and Enter work wherever the focus is; one table a page.
+    label: for those who cannot see it. term: of the glossary, what the title is
+    about. opens: rows can be pressed. hotkeys: arrows, j, k and Enter work
+    wherever the focus is; one table a page.
     wide: it has many columns, and gives the minor ones up earlier. stack: parts
     of a whole, drawn side by side above the rows.
     """
@@ -94,6 +100,7 @@ def table(
         "rows": [{"id": row.id, "cells": list(row.cells), "chosen": row.chosen, "quiet": row.quiet} for row in rows],
         "label": label,
         "title": title,
+        "help": None if term is None else terms.TERMS[term],
         "note": note,
         "foot": foot,
         "nothing": nothing,

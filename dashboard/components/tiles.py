@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
+from dashboard import terms
 from dashboard.components import mount
 
 
@@ -24,4 +25,4 @@ class Tile:
 
 def tiles(shown: Sequence[Tile], *, key: str) -> None:
     """Draw the tiles in a row."""
-    mount("tiles", {"tiles": [asdict(tile) for tile in shown]}, key=key)
+    mount("tiles", {"tiles": [asdict(tile) | {"help": terms.help_of(tile.label)} for tile in shown]}, key=key)

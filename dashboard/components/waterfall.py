@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 
+from dashboard import terms
 from dashboard.components import mount
 from dashboard.format import duration, layer_name, percent
 from dashboard.palette import LAYERS
@@ -34,6 +35,7 @@ def waterfall(
     data: dict[str, Any] = {
         "trace": rows["trace_id"][0].hex(),
         "label": label,
+        "terms": terms.some("critical path", "duration", "on the path", "mended"),
         "start": 0,
         "end": max(last - begin, 1),
         "only": only,

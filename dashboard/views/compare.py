@@ -35,7 +35,6 @@ SURE = (
     "It does not say why: windows also differ by load and time of day"
 )
 INTERVAL = "holds the true change in 95 of 100 such comparisons; … where the calls are too few for a bound"
-OWN = "time that the node itself, and nothing below it, spent on the critical path; mean a call"
 VERDICT = (
     "Coloured: beyond chance, its p-value adjusted for the number of routes at most 0.05. The dot is the change, the "
     "bar its 95 % interval, the line no change; the scale is of ratios, the same everywhere, and wider near the line."
@@ -191,8 +190,8 @@ def _tone(shown: Sequence[RouteChange]) -> str:
 def _columns() -> list[Column]:
     return [
         Column(label="route", kind="name"),
-        Column(label="n A", kind="number", minor=True, help="calls seen on side A"),
-        Column(label="n B", kind="number", minor=True, help="calls seen on side B"),
+        Column(label="n A", kind="number", minor=True),
+        Column(label="n B", kind="number", minor=True),
         Column(label="errors", kind="toned", minor=True, help="by how many points of all calls the error rate rose"),
         Column(label="p50, B − A", kind="change", minor=True, width="17%", help=CHANGE),
         Column(label="p90, B − A", kind="change", minor=True, width="17%", help=CHANGE),
@@ -321,6 +320,7 @@ def _measures(chosen: RouteChange) -> None:
         key="measures",
         label="Measures of the route on both sides",
         title="What changed",
+        term="beyond chance",
         note=f"n {count(rows[0]['n_a'])} and {count(rows[0]['n_b'])}",
         foot=_notes(rows),
         dense=True,
@@ -344,8 +344,8 @@ def _nodes(rows: Sequence[dict[str, Any]]) -> None:
         [
             Column(label="call path node", kind="name"),
             Column(label="", kind="share", width="16%", minor=True),
-            Column(label="own time, A", kind="number", minor=True, help=OWN),
-            Column(label="own time, B", kind="number", minor=True, help=OWN),
+            Column(label="own time, A", kind="number", minor=True),
+            Column(label="own time, B", kind="number", minor=True),
             Column(label="B − A", kind="toned", strong=True),
             Column(label="95 % interval", kind="number", minor=True, help=INTERVAL),
         ],
@@ -366,6 +366,7 @@ def _nodes(rows: Sequence[dict[str, Any]]) -> None:
         key="nodes",
         label="Call-path nodes by how much their own time a call changed",
         title="Nodes that changed most",
+        term="call path node",
         note="own time on the critical path, mean a call; differences sum to the mean's",
         dense=True,
     )

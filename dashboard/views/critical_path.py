@@ -194,6 +194,7 @@ def _heaviest(page: Page, shown: Paths) -> None:
         key="heaviest",
         label="Call-path nodes with most time of their own",
         title="Heaviest nodes" if change is None else "Nodes that differ most",
+        term="own",
         note=f"n {count(shown.entries)}",
         dense=True,
     )

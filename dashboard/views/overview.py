@@ -17,6 +17,7 @@ from dashboard.format import Tone, calls_per_second, change, count, duration, pe
 from dashboard.page import Page
 from dashboard.queries import Overview
 from dashboard.state import ALL, CUSTOM, WINDOWS
+from dashboard.terms import P99
 from dashboard.views import empty
 
 PERCENTILES = ("p50", "p90", "p99")
@@ -41,7 +42,7 @@ def draw(page: Page) -> None:
         key="head",
         status=pages.status(page, shown.source, shown.method),
         sub=[
-            run(f"{services} service{plural}, {len(shown.routes)} routes, by time spent above their own p50 · "),
+            run(f"{services} service{plural}, {len(shown.routes)} routes, by impact: time above their own p50 · "),
             run("what changed →", link=pages.link_to("compare", against="before" if before else "half")),
             run(" · "),
             run(_findings(page, shown), link=pages.link_to("findings")),
@@ -129,7 +130,7 @@ def _columns(page: Page) -> list[Column]:
         Column(label="p90", kind="number", minor=True),
         Column(label="p99", kind="number", strong=True),
         Column(label="p50 · p90 · p99, log", kind="dots", minor=True, width="19%"),
-        Column(label=f"p99{span}", kind="spark", minor=True),
+        Column(label=f"p99{span}", kind="spark", minor=True, help=P99),
         Column(label="change", kind="toned", minor=True),
     ]
 

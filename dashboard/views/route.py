@@ -208,6 +208,7 @@ def _contrast(page: Page, key: tuple[str, str], rows: pl.DataFrame, *, chosen: b
         key="contrast",
         label="Attributes that set the selected calls apart",
         title=f"{selected} selected against the rest",
+        term="baseline",
         note="the box drawn" if chosen else "the slowest 10 %",
         nothing="No attribute of the selected calls differs from the rest.",
         dense=True,
@@ -255,7 +256,8 @@ def _condition(attribute: str, value: str) -> tuple[str, str]:
 
 
 def _filterable(attribute: str) -> bool:
-    return attribute == "caller" or attribute in STATUS or attribute.startswith(("attr:", "res:"))
+    known = attribute == "caller" or attribute in STATUS or attribute.startswith(("attr:", "res:"))
+    return known and state.askable(attribute)
 
 
 def _reasons(page: Page, key: tuple[str, str], slow: Slow) -> None:
@@ -297,6 +299,7 @@ def _reasons(page: Page, key: tuple[str, str], slow: Slow) -> None:
         key="reasons",
         label="What a slow call has on its critical path beyond a typical one",
         title="Why the slow calls are slow",
+        term="tail attribution",
         note=f"slowest {high - low:g} % (n {count(why.slow_calls)}) against 0–50 % (n {count(why.typical_calls)})",
         foot=f"Sums to {_signed(why.difference_nano)} a call." if rows else None,
         nothing="Too few calls to compare.",

@@ -188,6 +188,7 @@ def _panel(page: Page, edge: dict[str, Any], length: int) -> None:
             key="hops",
             label="Hops of the edge",
             title=f"{edge['caller']} → {edge['callee']}",
+            term="hop",
             note=f"n {count(edge['n'])}",
             foot=_missing(edge),
             opens=True,

@@ -90,6 +90,31 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
+# All elements, those of the components' own trees too.
+ALL = """
+const all = [];
+const gather = (root) => {
+  for (const one of root.querySelectorAll('*')) {
+    all.push(one);
+    if (one.shadowRoot) gather(one.shadowRoot);
+  }
+};
+gather(document);
+"""
+SETTLED = f"""() => {{
+  {ALL}
+  const app = document.querySelector('[data-testid="stApp"]');
+  const drawn = all.filter((one) => one.matches('.tracelens'));
+  const still = app?.dataset.testScriptState === 'notRunning';
+  return still && drawn.length > 0 && drawn.every((one) => 'ready' in one.dataset);
+}}"""
+
+
+def settled(page: Page) -> None:
+    """Wait until nothing is being worked out, and all that is there has been drawn."""
+    page.wait_for_function(SETTLED, timeout=120_000)
+
+
 @dataclass
 class Watched:
     """What a browser should not have seen."""

@@ -18,7 +18,7 @@ from urllib.parse import urlencode, urlsplit
 from playwright.sync_api import Browser, sync_playwright
 
 from tests.dashboard import shop
-from tests.dashboard.conftest import CHROMIUM, FLAGS, HOUR, TRACES, Watched, dashboard
+from tests.dashboard.conftest import CHROMIUM, FLAGS, HOUR, TRACES, Watched, dashboard, settled
 
 ROUTE = {"service": "frontend", "route": "GET /product/{id}"}
 PAGES: dict[str, dict[str, str]] = {
@@ -62,13 +62,7 @@ def shoot(browser: Browser, url: str, folder: Path) -> list[str]:
         for name, params in PAGES.items():
             path = "" if name == "overview" else name
             page.goto(f"{url}/{path}?{urlencode({'window': 'all', 'live': '0', **params})}")
-            page.wait_for_selector(".tracelens[data-ready]", timeout=120_000)
-            # Nothing is being worked out, and all that is there has been drawn.
-            page.wait_for_function(
-                "() => document.querySelector('[data-testid=\"stApp\"]').dataset.testScriptState === 'notRunning' && "
-                "[...document.querySelectorAll('.tracelens')].every((one) => 'ready' in one.dataset)",
-                timeout=60_000,
-            )
+            settled(page)
             page.screenshot(path=folder / f"{name}-{look.name}.png", full_page=False)
             print(f"{name}-{look.name}", flush=True)
         context.close()

@@ -13,7 +13,6 @@ from playwright.sync_api import Locator, Page, expect
 from tests.builders import trace
 from tests.dashboard import shop
 from tests.dashboard.conftest import Open, Serve
-from tracelens.report.units import duration
 from tracelens.store import Store
 
 pytestmark = [pytest.mark.browser, pytest.mark.process]
@@ -240,17 +239,6 @@ def test_scripts_come_from_files_of_this_server_only(visit: Open, url: str) -> N
     policy = answered.value.headers["content-security-policy"]
     assert re.search(r"script-src 'self'( 'sha256-[^']+')+($|;)", policy)
     assert "unsafe-eval" not in policy
-
-
-@pytest.mark.parametrize(
-    "nano", [0, 999, 1_000, 999_499, 999_500, 412_345, 8_214_999, 12_345_678, 1_234_567_890, 10**13]
-)
-def test_the_components_write_durations_as_the_command_line_does(visit: Open, nano: int) -> None:
-    page = visit("/")
-    written = page.evaluate(
-        "async (nano) => (await import('/_stcore/bidi-components/tracelens.table/units.js')).duration(nano)", nano
-    )
-    assert written == duration(nano)
 
 
 @pytest.mark.slow

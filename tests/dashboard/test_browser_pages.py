@@ -90,6 +90,7 @@ def test_a_finding_opens_the_span_it_is_about(visit: Open) -> None:
     assert loaded.path().read_text().startswith("kind,service,route,traces,cost_nano,")
     page.keyboard.press("?")
     expect(page.get_by_text("only the critical path of a trace")).to_be_visible()
+    expect(page.get_by_role("cell", name="lift", exact=True)).to_be_attached()  # and what words mean
     page.keyboard.press("Escape")
     component(page, "findings").get_by_role("button", name="its route →").first.click()
     page.wait_for_url(re.compile(r"/route\?.*service=db"))

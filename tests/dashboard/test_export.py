@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import re
 from pathlib import Path
 
 import polars as pl
@@ -12,14 +15,34 @@ from dashboard.export import markdown
 from tests.dashboard.test_pages import drawn, run
 from tracelens.report import document
 
+FORMULA = tuple("=+-@\t\r\n＝＋－＠")
+NUMBER = re.compile(r"-?[0-9.]+(e[+-]?[0-9]+)?")
 PRODUCT = {"window": "all", "service": "frontend", "route": "GET /product/{id}"}
 
 
-@pytest.mark.parametrize("name", ["=HYPERLINK(1)", "+1", "-1", "@SUM(1)", "\t=1", "\r=1"])
+def cells_of(text: str) -> list[str]:
+    """Return all cells of a CSV text, as a spreadsheet reads them."""
+    return [cell for row in csv.reader(io.StringIO(text, newline="")) for cell in row]
+
+
+def is_live(cell: str) -> bool:
+    """Whether a spreadsheet would work a cell out; numbers are none."""
+    return cell.startswith(FORMULA) and not NUMBER.fullmatch(cell)
+
+
+@pytest.mark.parametrize("name", ["=HYPERLINK(1)", "+1", "-1", "@SUM(1)", "\t=1", "\r=1", "\n=1", "＝1"])
 def test_a_name_that_is_a_formula_is_text(name: str) -> None:
     line = document.table(pl.DataFrame({"service": [name], "calls": [-3]})).split("\n", 1)[1]
     assert line.strip('"').startswith(f"'{name[0]}")
     assert line.rstrip().endswith(",-3")  # a number is none
+
+
+@pytest.mark.parametrize("end", ["\r", "\n", "\r\n"])
+def test_a_name_of_two_lines_is_one_cell(end: str) -> None:
+    """Or the second line would be a row of its own, and its formula live."""
+    text = document.table(pl.DataFrame({"service": [f"web{end}=1+1"], "calls": [3]}))
+    assert text.endswith(f'"web{end}=1+1",3\n')
+    assert cells_of(text) == ["service", "calls", f"web{end}=1+1", "3"]
 
 
 def test_markdown_is_what_the_page_says_and_its_names_are_text() -> None:

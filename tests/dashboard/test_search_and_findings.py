@@ -70,7 +70,7 @@ def test_what_is_no_trace_id_stays_in_the_field(shop_store: Path, monkeypatch: p
 
 def test_a_link_to_an_id_leads_to_its_trace(shop_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     callout = drawn(run(shop_store, monkeypatch, "search", id=f"0x{7_000_001:X}"))["head"]["callout"]
-    assert callout[-1]["link"] == f"trace\ntrace={TRACE}"
+    assert callout[-1]["link"] == f"trace?trace={TRACE}"
 
 
 def test_a_search_that_finds_nothing_gives_its_fields_back(shop_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:

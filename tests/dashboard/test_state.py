@@ -7,6 +7,7 @@ import pytest
 from dashboard.clock import chosen_window, question
 from dashboard.state import (
     State,
+    askable,
     box_text,
     moment,
     parse,
@@ -73,6 +74,17 @@ def test_a_condition_is_added_once() -> None:
     once = with_condition("service=cart", "attr.zone", "=", "eu-b")
     assert once == "service=cart attr.zone=eu-b"
     assert with_condition(once, "attr.zone", "=", "eu-b") == once
+
+
+@pytest.mark.parametrize("key", ["zone", "it's", 'two "words"', "a b", "x\ny", "日本", "a,b;c|d"])
+def test_a_condition_on_any_key_is_read_as_itself(key: str) -> None:
+    (condition,) = parse_filter(with_condition("", f"attr.{key}", "!=", "it's 1"))
+    assert (condition.key, condition.operator, condition.value) == (f"attr.{key}", "!=", "it's 1")
+
+
+@pytest.mark.parametrize("key", ["a=b", "<b>", "a~", "!x"])
+def test_a_key_that_looks_like_a_comparison_cannot_be_asked_for(key: str) -> None:
+    assert not askable(key)
 
 
 def test_a_relative_window_ends_now_in_a_store_and_at_the_end_of_a_dump() -> None:

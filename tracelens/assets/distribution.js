@@ -24,7 +24,7 @@ class Distribution {
 
   update(data) {
     this.data = data;
-    this.smooth = Math.max(...data.sides.map((side) => this.bandwidth(side)));
+    this.smooth = Math.max(...data.sides.map((side) => bandwidth(side)));
     this.span(data.sides.filter((side) => side.calls));
     const legend = data.sides.map(({ name, calls }, at) =>
       element('span', { class: `legend side-${'ab'[at]}`, text: `${name}, n ${count(calls)}` }));
@@ -50,8 +50,8 @@ class Distribution {
 
   /** The durations at the ends of the axis: those there are, with room for the bells, and at least a factor of two. */
   span(sides) {
-    const firsts = sides.map((side) => this.bound(side, side.counts.findIndex(Boolean)));
-    const lasts = sides.map((side) => this.bound(side, side.counts.findLastIndex(Boolean) + 1));
+    const firsts = sides.map((side) => bound(side, side.counts.findIndex(Boolean)));
+    const lasts = sides.map((side) => bound(side, side.counts.findLastIndex(Boolean) + 1));
     const room = Math.exp(Math.max(3 * this.smooth, 0.35));
     this.low = Math.min(...firsts, 1e12) / room;
     this.high = Math.max(...lasts, this.low) * room;
@@ -61,16 +61,6 @@ class Distribution {
     return (Math.log(Math.max(nano, 1) / this.low) / Math.log(this.high / this.low)) * this.wide;
   }
 
-  /** How wide each call is drawn, on the axis: by the middle half of the calls, and less the more calls there are. */
-  bandwidth(side) {
-    const [lower, upper] = [0.25, 0.75].map((share) => {
-      let left = share * side.calls;
-      return side.counts.findIndex((n) => (left -= n) <= 0);
-    });
-    const half = (Math.max(upper - lower, 1) * Math.log(side.high / side.low)) / side.counts.length;
-    return Math.min(0.2, Math.max(0.02, 0.67 * half * Math.max(side.calls, 1) ** -0.2));
-  }
-
   /** Heights of a side's outline at POINTS places of the axis: each call is a bell as wide as on the other side. */
   heights(side) {
     const length = Math.log(this.high / this.low);
@@ -78,15 +68,11 @@ class Distribution {
       const place = (point / POINTS) * length;
       let sum = 0;
       side.counts.forEach((n, at) => {
-        const far = n ? (place - Math.log(this.bound(side, at + 0.5) / this.low)) / this.smooth : 5;
+        const far = n ? (place - Math.log(bound(side, at + 0.5) / this.low)) / this.smooth : 5;
         if (Math.abs(far) < 4) sum += n * Math.exp((-far * far) / 2);
       });
       return sum / Math.max(side.calls, 1);
     });
-  }
-
-  bound({ counts, low, high }, at) {
-    return low * (high / low) ** (at / counts.length);
   }
 
   outline(heights, peak) {
@@ -129,24 +115,11 @@ class Distribution {
     });
   }
 
-  /** Of a duration, the share of each side's calls that take no longer. */
-  below(nano) {
-    return this.data.sides.map((side) => {
-      let calls = 0;
-      side.counts.forEach((n, at) => {
-        const [from, to] = [this.bound(side, at), this.bound(side, at + 1)];
-        const part = Math.log(Math.max(nano, 1) / from) / Math.log(to / from);
-        calls += n * Math.min(1, Math.max(0, part));
-      });
-      return side.calls ? calls / side.calls : 0;
-    });
-  }
-
   hover(event) {
     const bounds = this.plot.getBoundingClientRect();
     const place = (event.clientX - bounds.left) / bounds.width;
     const nano = this.low * (this.high / this.low) ** place;
-    const lines = this.below(nano).map((share, at) => `${this.data.sides[at].name}: ${percent(share)} of calls`);
+    const lines = this.data.sides.map((side) => below(side, nano)).map((share, at) => `${this.data.sides[at].name}: ${percent(share)} of calls`);
     this.tooltip.show(event, [`up to ${duration(nano)}`, ...lines]);
   }
 
@@ -154,13 +127,39 @@ class Distribution {
     const steps = 20;
     return Array.from({ length: steps }, (_, at) => {
       const nano = this.low * (this.high / this.low) ** ((at + 1) / steps);
-      return [`up to ${duration(nano)}`, ...this.below(nano).map(percent)];
+      return [`up to ${duration(nano)}`, ...this.data.sides.map((side) => below(side, nano)).map(percent)];
     });
   }
 
   destroy() {
     this.painter.destroy();
   }
+}
+
+/** How wide each call is drawn, on the axis: by the middle half of the calls, and less the more calls there are. */
+export function bandwidth(side) {
+  const [lower, upper] = [0.25, 0.75].map((share) => {
+    let left = share * side.calls;
+    return side.counts.findIndex((n) => (left -= n) <= 0);
+  });
+  const half = (Math.max(upper - lower, 1) * Math.log(side.high / side.low)) / side.counts.length;
+  return Math.min(0.2, Math.max(0.02, 0.67 * half * Math.max(side.calls, 1) ** -0.2));
+}
+
+/** The duration at a bound between a side's steps. */
+export function bound({ counts, low, high }, at) {
+  return low * (high / low) ** (at / counts.length);
+}
+
+/** The share of a side's calls that take no longer than that. */
+export function below(side, nano) {
+  let calls = 0;
+  side.counts.forEach((n, at) => {
+    const [from, to] = [bound(side, at), bound(side, at + 1)];
+    const part = Math.log(Math.max(nano, 1) / from) / Math.log(to / from);
+    calls += n * Math.min(1, Math.max(0, part));
+  });
+  return side.calls ? calls / side.calls : 0;
 }
 
 export default component(Distribution);

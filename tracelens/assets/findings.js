@@ -1,7 +1,7 @@
 // Findings, one below the other: what, where and why on the left, what it costs
 // on the right. One is in the tab order; arrows or j and k move, Enter opens.
 
-import { component, element, hotkeys, ready } from './surface.js';
+import { component, element, hotkeys, neighbour, ready } from './surface.js';
 
 class Findings {
   constructor(root) {
@@ -71,8 +71,8 @@ class Findings {
   key(key) {
     if (!this.items?.length) return false;
     const inside = this.items.includes(this.root.getRootNode().activeElement);
-    if (key === 'j' || key === 'ArrowDown') this.move(inside ? this.current + 1 : this.current);
-    else if (key === 'k' || key === 'ArrowUp') this.move(inside ? this.current - 1 : this.current);
+    const next = neighbour(key, this.current, inside);
+    if (next !== null) this.move(next);
     else if (key === 'Enter' && inside) this.open(this.data.findings[this.current]);
     else return false;
     return true;

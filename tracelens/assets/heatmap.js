@@ -3,7 +3,8 @@
 // focused canvas, move the box; Python hears of it as cells: [first column, end
 // column, first row, end row], rows from the lowest latency, ends exclusive.
 
-import { Painter, TableTwin, Tooltip, component, element, fit, hotkeys, panelHead, theme } from './surface.js';
+import { Painter, TableTwin, Tooltip, component, element, fit, hotkeys, meaning, panelHead, theme } from './surface.js';
+import * as cells from './heatmap-cells.js';
 import { clock, count, day, duration, logTicks, roundDuration, timeTicks } from './units.js';
 
 const HEIGHT = 300;
@@ -53,10 +54,10 @@ class Heatmap {
     this.busiest = Math.max(1, ...data.counts);
     this.box = data.box;
     this.plated = null;
-    const legend = LINES.map(({ name }) => element('span', { text: name, class: `legend kind-${name}` }));
+    const legend = LINES.map(({ name }) => element('span', { text: name, title: meaning(data.terms, name), class: `legend kind-${name}` }));
     this.head.replaceChildren(panelHead(data.title, [...legend, 'drag to select']));
     this.canvas.setAttribute('aria-label', data.label);
-    this.twin.update(['start', 'calls', 'p50', 'p90', 'p99'], () => this.table());
+    this.twin.update(['start', 'calls', 'p50', 'p90', 'p99'], () => this.table(), data.terms);
     this.painter.ask();
   }
 
@@ -76,33 +77,13 @@ class Heatmap {
   x(column) { return MARGIN.left + (column / this.data.columns) * this.plotWide; }
   y(row) { return MARGIN.top + (1 - row / this.data.rows) * this.plotHigh; }
 
-  rowOf(nano) {
-    const { low_nano: low, high_nano: high, rows } = this.data;
-    return (Math.log(nano / low) / Math.log(high / low)) * rows;
-  }
-
-  nanoOf(row) {
-    const { low_nano: low, high_nano: high, rows } = this.data;
-    return low * (high / low) ** (row / rows);
-  }
-
-  columnOf(milliseconds) {
-    const { start_ms: start, end_ms: end, columns } = this.data;
-    return ((milliseconds - start) / (end - start)) * columns;
-  }
-
-  millisecondsOf(column) {
-    const { start_ms: start, end_ms: end, columns } = this.data;
-    return start + (column / columns) * (end - start);
-  }
+  rowOf(nano) { return cells.rowOf(this.data, nano); }
+  columnOf(milliseconds) { return cells.columnOf(this.data, milliseconds); }
 
   cellAt(event) {
     const bounds = this.canvas.getBoundingClientRect();
-    const { columns, rows } = this.data;
-    const column = ((event.clientX - bounds.left - MARGIN.left) / this.plotWide) * columns;
-    const row = (1 - (event.clientY - bounds.top - MARGIN.top) / this.plotHigh) * rows;
-    const within = (value, limit) => Math.max(0, Math.min(limit - 1, Math.floor(value)));
-    return { column: within(column, columns), row: within(row, rows) };
+    const right = (event.clientX - bounds.left - MARGIN.left) / this.plotWide;
+    return cells.cellAt(this.data, right, (event.clientY - bounds.top - MARGIN.top) / this.plotHigh);
   }
 
   // Drawing.
@@ -252,30 +233,11 @@ class Heatmap {
   hover(event) {
     const cell = this.cellAt(event);
     if (this.drag) {
-      const { from } = this.drag;
-      this.drag.box = [
-        Math.min(from.column, cell.column), Math.max(from.column, cell.column) + 1,
-        Math.min(from.row, cell.row), Math.max(from.row, cell.row) + 1,
-      ];
-      this.tooltip.show(event, this.describe(this.drag.box));
+      this.drag.box = cells.boxOf(this.drag.from, cell);
       this.painter.ask();
-      return;
     }
-    this.tooltip.show(event, this.describe([cell.column, cell.column + 1, cell.row, cell.row + 1]));
-  }
-
-  describe([left, right, low, high]) {
-    const { columns, counts } = this.data;
-    let calls = 0;
-    for (let row = low; row < high; row += 1) {
-      for (let column = left; column < right; column += 1) calls += counts[row * columns + column];
-    }
-    return [
-      `${count(calls)} call${calls === 1 ? '' : 's'}`,
-      `${duration(this.nanoOf(low))} – ${duration(this.nanoOf(high))}`,
-      `${clock(this.millisecondsOf(left))} – ${clock(this.millisecondsOf(right))}`,
-      ...this.happened(left, right),
-    ];
+    const over = this.drag?.box ?? cells.boxOf(cell, cell);
+    this.tooltip.show(event, [...cells.describe(this.data, over), ...this.happened(over[0], over[1])]);
   }
 
   release() {
@@ -298,21 +260,12 @@ class Heatmap {
   }
 
   nudge(event) {
-    const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[event.key];
-    if (!step || !this.box) return;
+    // With Shift the far corner moves, else the whole box.
+    const box = this.box && cells.moved(this.data, this.box, event.key, event.shiftKey);
+    if (!box) return;
     event.preventDefault();
     event.stopPropagation();
-    const { columns, rows } = this.data;
-    const [left, right, low, high] = this.box;
-    const clamp = (value, least, most) => Math.max(least, Math.min(most, value));
-    // With Shift the far corner moves, else the whole box.
-    if (event.shiftKey) {
-      this.choose([left, clamp(right + step[0], left + 1, columns), low, clamp(high + step[1], low + 1, rows)]);
-      return;
-    }
-    const across = clamp(step[0], -left, columns - right);
-    const up = clamp(step[1], -low, rows - high);
-    this.choose([left + across, right + across, low + up, high + up]);
+    this.choose(box);
   }
 
   key(key) {

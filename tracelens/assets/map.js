@@ -1,11 +1,9 @@
 // Map of services: callers left of callees, on a narrow screen above them. A
 // line's width is its rate, its colour how slow it is, dashes are errors.
 
-import { Painter, TableTwin, Tooltip, component, element, panelHead, svg, theme } from './surface.js';
+import { Painter, TableTwin, Tooltip, component, element, meaning, panelHead, svg, theme } from './surface.js';
+import { arrow, curve, place, short } from './map-layout.js';
 
-const NODE = { wide: 132, high: 44 };
-const GAP = { along: 96, across: 26 };
-const NARROW = 620; // pixels: below this, layers stand under each other
 const LABEL = 13;
 const HIT = 16; // pixels around a line that still are the line
 
@@ -23,38 +21,16 @@ class Map_ {
   update(data, emit) {
     this.data = data;
     this.emit = emit;
-    this.head.replaceChildren(panelHead(data.title, data.note));
+    this.head.replaceChildren(panelHead(data.title, data.note, meaning(data.terms, 'hop')));
     const heads = ['caller → callee', ...(data.edges[0]?.cells ?? []).map(([name]) => name)];
-    this.twin.update(heads, () => data.edges.map((edge) => [`${edge.caller} → ${edge.callee}`, ...edge.cells.map(([, text]) => text)]));
+    this.twin.update(heads, () => data.edges.map((edge) => [`${edge.caller} → ${edge.callee}`, ...edge.cells.map(([, text]) => text)]), data.terms);
     this.painter.ask();
-  }
-
-  /** Place every service: layers along one axis, services of a layer around the middle of the other. */
-  place(width) {
-    const { layers } = this.data;
-    const down = width < NARROW;
-    const most = Math.max(1, ...layers.map((layer) => layer.length));
-    const node = { ...NODE };
-    if (down) node.wide = Math.min(NODE.wide, (width - 8) / most - 10);
-    const step = down ? node.high + 58 : Math.max(node.wide + 40, Math.min(node.wide + GAP.along * 3, (width - node.wide - 8) / Math.max(1, layers.length - 1)));
-    const apart = down ? (width - 8) / most : node.high + GAP.across;
-    const across = down ? width : most * apart;
-    const places = new Map();
-    layers.forEach((layer, at) => {
-      layer.forEach((name, place) => {
-        const middle = across / 2 + (place - (layer.length - 1) / 2) * apart;
-        const along = at * step + (down ? node.high : node.wide) / 2 + 4;
-        places.set(name, down ? { x: middle, y: along } : { x: along, y: middle });
-      });
-    });
-    const long = (layers.length - 1) * step + (down ? node.high : node.wide) + 8;
-    return { places, node, down, width: down ? width : Math.max(width, long), height: (down ? long : across) + 12 };
   }
 
   draw() {
     const width = this.root.clientWidth;
     const colors = theme(this.root);
-    const laid = this.place(width);
+    const laid = place(this.data.layers, width);
     this.tooltip.hide();
     const focused = this.root.getRootNode().activeElement?.dataset?.id;
     const lines = this.data.edges.map((edge) => this.edge(edge, laid, colors));
@@ -72,10 +48,8 @@ class Map_ {
   node(name, { places, node }, colors) {
     const { x, y } = places.get(name);
     const [left, top] = [x - node.wide / 2, y - node.high / 2];
-    const fits = Math.max(4, Math.floor((node.wide - 26) / 7.4));
-    const short = name.length > fits ? `${name.slice(0, fits - 1)}…` : name;
     const label = svg('text', { x: left + 20, y: y - 4, fill: colors.text, 'font-size': 14, 'font-weight': 600 });
-    label.textContent = short;
+    label.textContent = short(name, node);
     const under = svg('text', { x: left + 20, y: y + 13, fill: colors.muted, 'font-size': 12 });
     under.textContent = this.data.nodes[name] ?? '';
     const title = svg('title');
@@ -147,41 +121,6 @@ class Map_ {
   destroy() {
     this.painter.destroy();
   }
-}
-
-/** A line from one service's side to the other's, its middle and where it arrives. */
-function curve(from, to, { node, down }) {
-  const half = down ? node.high / 2 : node.wide / 2;
-  if (from === to) {
-    const [x, y] = [from.x, from.y - node.high / 2];
-    return { d: `M${x - 14},${y} C${x - 30},${y - 26} ${x + 30},${y - 26} ${x + 14},${y}`, middle: { x, y: y - 20 }, end: { x: x + 14, y }, way: { x: 0, y: 1 } };
-  }
-  const back = down ? to.y <= from.y : to.x <= from.x;
-  const sign = back ? -1 : 1;
-  const [a, b] = down
-    ? [{ x: from.x, y: from.y + sign * half }, { x: to.x, y: to.y - sign * (half + 7) }]
-    : [{ x: from.x + sign * half, y: from.y }, { x: to.x - sign * (half + 7), y: to.y }];
-  const reach = sign * Math.max(24, Math.abs(down ? b.y - a.y : b.x - a.x) / 2);
-  const [c, d] = down
-    ? [{ x: a.x, y: a.y + reach }, { x: b.x, y: b.y - reach }]
-    : [{ x: a.x + reach, y: a.y }, { x: b.x - reach, y: b.y }];
-  // Labels of lines that leave one service together stand nearer to where they part.
-  const at = 0.56;
-  const mix = (axis) =>
-    (1 - at) ** 3 * a[axis] + 3 * (1 - at) ** 2 * at * c[axis] + 3 * (1 - at) * at ** 2 * d[axis] + at ** 3 * b[axis];
-  return {
-    d: `M${a.x},${a.y} C${c.x},${c.y} ${d.x},${d.y} ${b.x},${b.y}`,
-    middle: { x: mix('x'), y: mix('y') },
-    end: b,
-    way: down ? { x: 0, y: sign } : { x: sign, y: 0 },
-  };
-}
-
-function arrow({ end, way }, width) {
-  const size = 4 + width / 2;
-  const tip = { x: end.x + way.x * 7, y: end.y + way.y * 7 };
-  const base = { x: tip.x - way.x * size * 1.6, y: tip.y - way.y * size * 1.6 };
-  return `M${tip.x},${tip.y} L${base.x - way.y * size},${base.y - way.x * size} L${base.x + way.y * size},${base.y + way.x * size} Z`;
 }
 
 export default component(Map_);

@@ -5,12 +5,22 @@ import { element, svg } from './surface.js';
 
 /** values: numbers or null. kind: p50, p90, p99 or errors; it sets the colour. */
 export function sparkline(values, kind, { width, height }) {
+  const line = course(values, width, height);
+  if (!line) return element('span', { class: 'spark' });
+  return svg('svg', { class: `spark kind-${kind}`, viewBox: `0 0 ${width} ${height}`, width, height, 'aria-hidden': 'true' }, [
+    svg('path', { d: line.path }),
+    svg('circle', { cx: line.last.x, cy: line.last.y, r: 2 }),
+  ]);
+}
+
+/** The line and its last point; null when there are too few numbers for one. */
+export function course(values, width, height) {
   const known = values.filter((value) => value !== null);
-  if (known.length < 2) return element('span', { class: 'spark' });
+  if (known.length < 2) return null;
   const [low, high] = [Math.min(...known), Math.max(...known)];
   const inset = 3;
   const x = (at) => inset + (at / (values.length - 1)) * (width - 2 * inset);
-  const y = (value) => height - inset - ((value - low) / (high - low || 1)) * (height - 2 * inset) * (high > low ? 1 : 0.5);
+  const y = (value) => height - inset - (high > low ? (value - low) / (high - low) : 0.5) * (height - 2 * inset);
   let path = '';
   let pen = false;
   values.forEach((value, at) => {
@@ -21,8 +31,5 @@ export function sparkline(values, kind, { width, height }) {
     }
   });
   const last = values.findLastIndex((value) => value !== null);
-  return svg('svg', { class: `spark kind-${kind}`, viewBox: `0 0 ${width} ${height}`, width, height, 'aria-hidden': 'true' }, [
-    svg('path', { d: path }),
-    svg('circle', { cx: x(last), cy: y(values[last]), r: 2 }),
-  ]);
+  return { path, last: { x: x(last), y: y(values[last]) } };
 }

@@ -52,7 +52,7 @@ export function theme(root) {
   const style = getComputedStyle(root);
   const read = (name, otherwise) => style.getPropertyValue(name).trim() || otherwise;
   const background = read('--st-background-color', '#ffffff');
-  const dark = luminance(background) < 0.5;
+  const dark = ink(background) === '#ffffff';
   root.dataset.theme = dark ? 'dark' : 'light';
   return {
     dark,
@@ -60,7 +60,7 @@ export function theme(root) {
     text: read('--st-text-color', '#1b1f27'),
     raised: read('--st-secondary-background-color', '#f5f7fa'),
     line: read('--st-border-color', '#e3e7ee'),
-    accent: read('--st-primary-color', '#2f6feb'),
+    accent: read('--st-primary-color', '#2563d8'),
     muted: dark ? '#8f9bad' : '#667085',
     error: dark ? '#ff7b72' : '#b42318',
     font: read('--st-font', 'sans-serif'),
@@ -68,12 +68,17 @@ export function theme(root) {
   };
 }
 
-/** How light a colour `#rrggbb` or `rgb(…)` is, 0 to 1. */
-export function luminance(color) {
-  const [red, green, blue] = color.startsWith('#')
-    ? [1, 3, 5].map((at) => parseInt(color.slice(at, at + 2), 16))
-    : color.match(/\d+(\.\d+)?/g).map(Number);
-  return (0.299 * red + 0.587 * green + 0.114 * blue) / 255;
+/** Black or white, whichever is read better on a colour: by WCAG's contrast at least 4.5 to 1. */
+export function ink(color) {
+  const linear = channels(color).map((part) => (part <= 10.31 ? part / 3294.6 : ((part / 255 + 0.055) / 1.055) ** 2.4));
+  const light = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2];
+  return (light + 0.05) ** 2 > 1.05 * 0.05 ? '#000000' : '#ffffff';
+}
+
+/** Red, green and blue of a colour `#rrggbb` or `rgb(…)`, 0 to 255. */
+function channels(color) {
+  if (color.startsWith('#')) return [1, 3, 5].map((at) => parseInt(color.slice(at, at + 2), 16));
+  return color.match(/\d+(\.\d+)?/g).map(Number);
 }
 
 /** Give a canvas its size in CSS pixels, sharp on any screen; return its context. */
@@ -135,6 +140,20 @@ export function ready(root, rows, milliseconds, stamp = 1) {
   root.dataset.ready = stamp;
 }
 
+/** Where a box so wide stands beside the pointer: right of it, on the left where there is no room, never outside. */
+export function beside({ clientX, clientY }, wide, bounds) {
+  const left = clientX - bounds.left + 14;
+  const flip = left + wide > bounds.width;
+  return { left: flip ? Math.max(0, left - wide - 28) : left, top: clientY - bounds.top + 16 };
+}
+
+/** The row that a key leads to; the current one when the focus is elsewhere, null for another key. */
+export function neighbour(key, current, inside) {
+  const by = { j: 1, ArrowDown: 1, k: -1, ArrowUp: -1 };
+  if (!Object.hasOwn(by, key)) return null;
+  return inside ? current + by[key] : current;
+}
+
 /** Lines of text beside the pointer. */
 export class Tooltip {
   constructor(root) {
@@ -147,10 +166,8 @@ export class Tooltip {
     this.box.replaceChildren(...lines.map((text) => element('div', { text })));
     this.box.style.display = 'block';
     const bounds = this.root.getBoundingClientRect();
-    const left = event.clientX - bounds.left + 14;
-    const top = event.clientY - bounds.top + 16;
-    const flip = left + this.box.offsetWidth > bounds.width;
-    this.box.style.left = `${flip ? Math.max(0, left - this.box.offsetWidth - 28) : left}px`;
+    const { left, top } = beside(event, this.box.offsetWidth, bounds);
+    this.box.style.left = `${left}px`;
     this.box.style.top = `${top}px`;
   }
 
@@ -172,10 +189,10 @@ export function hotkeys(handle) {
   return () => document.removeEventListener('keydown', listener);
 }
 
-/** The head of a panel: what it is, and on the right what to know about it. */
-export function panelHead(title, note) {
+/** The head of a panel: what it is, and on the right what to know about it. help: what its words mean. */
+export function panelHead(title, note, help) {
   return element('div', { class: 'panel-head' }, [
-    element('h2', { text: title }),
+    element('h2', { text: title, title: help }),
     element('span', { class: 'note' }, Array.isArray(note) ? note : [note ?? '']),
   ]);
 }
@@ -183,10 +200,14 @@ export function panelHead(title, note) {
 /** Parts of a whole side by side, each as wide as its share and as its colour; too narrow ones say it on the pointer. */
 export function shares(parts, label = null) {
   return element('div', { class: 'shares', role: 'list', 'aria-label': label }, parts.map(({ text, share, color }) => {
-    const ink = luminance(color) > 0.55 ? '#10151d' : '#ffffff';
-    const style = `flex:${share} 1 0;background:${color};color:${ink}`;
+    const style = `flex:${share} 1 0;background:${color};color:${ink(color)}`;
     return element('span', { text, title: text, role: 'listitem', style });
   }));
+}
+
+/** What a word means, of terms that Python sent; nothing for another word. */
+export function meaning(terms, word) {
+  return terms && Object.hasOwn(terms, word) ? terms[word] : undefined;
 }
 
 /** What a canvas shows, as a table that is made when it is opened. */
@@ -200,16 +221,17 @@ export class TableTwin {
     root.append(this.details);
   }
 
-  /** heads: column names. rows: a function that returns arrays of text, asked only when open. */
-  update(heads, rows) {
+  /** heads: column names. rows: a function that returns arrays of text, asked only when open. terms: what heads mean. */
+  update(heads, rows, terms = {}) {
     this.heads = heads;
+    this.terms = terms;
     this.rows = rows;
     this.fill();
   }
 
   fill() {
     if (!this.details.open || !this.rows) return;
-    const head = element('tr', {}, this.heads.map((text) => element('th', { text, scope: 'col' })));
+    const head = element('tr', {}, this.heads.map((text) => element('th', { text, scope: 'col', title: meaning(this.terms, text) })));
     const body = this.rows().map((row) => element('tr', {}, row.map((text) => element('td', { text }))));
     this.body.replaceChildren(element('table', {}, [element('thead', {}, [head]), element('tbody', {}, body)]));
   }

@@ -1,7 +1,7 @@
 // A dense, quiet table: rows that open, numbers on the right, small drawings in
 // the cells. One row is in the tab order; arrows or j and k move it, Enter opens.
 
-import { component, element, hotkeys, panelHead, ready, shares } from './surface.js';
+import { component, element, hotkeys, neighbour, panelHead, ready, shares } from './surface.js';
 import { sparkline } from './sparkline.js';
 
 const CELLS = {
@@ -9,8 +9,8 @@ const CELLS = {
   number: (value) => element('span', { text: value }),
   value: (value) => element('span', { text: value }),
   code: (value) => element('code', { text: value }),
-  name: ({ color, strong, light, depth }) =>
-    element('span', { class: 'name', title: `${strong} ${light}`, style: depth ? `padding-left:${depth * 16}px` : null }, [
+  name: ({ color, strong, light, depth, help }) =>
+    element('span', { class: 'name', title: help ?? `${strong} ${light}`, style: depth ? `padding-left:${depth * 16}px` : null }, [
       color && element('i', { class: 'swatch', style: `background:${color}` }),
       element('strong', { text: strong }),
       element('span', { text: light }),
@@ -72,7 +72,7 @@ class Table {
       element('tbody', {}, this.rows),
     ]);
     this.root.replaceChildren(
-      ...(data.title ? [panelHead(data.title, data.note)] : []),
+      ...(data.title ? [panelHead(data.title, data.note, data.help)] : []),
       ...(data.stack.length ? [shares(data.stack)] : []),
       ...(data.rows.length ? [element('div', { class: 'grid-scroll' }, [table])] : []),
       ...(data.rows.length ? [] : [element('p', { class: 'nothing', text: data.nothing ?? 'Nothing to show.' })]),
@@ -84,7 +84,9 @@ class Table {
 
   head({ label, kind, minor, width, help }) {
     const classes = `${RIGHT.has(kind) ? 'right' : ''} ${minor ? 'minor' : ''} kind-${kind}`;
-    return element('th', { text: label, title: help, scope: 'col', class: classes, style: width ? `width:${width}` : null });
+    const style = width ? `width:${width}` : null;
+    if (!label) return element('td', { class: classes, style }); // a heading that says nothing is none
+    return element('th', { text: label, title: help, scope: 'col', class: classes, style });
   }
 
   row(row, at) {
@@ -137,8 +139,8 @@ class Table {
   key(key) {
     if (!this.data.opens || !this.rows.length) return false;
     const inside = this.rows.includes(this.root.getRootNode().activeElement);
-    if (key === 'j' || key === 'ArrowDown') this.move(inside ? this.current + 1 : this.current);
-    else if (key === 'k' || key === 'ArrowUp') this.move(inside ? this.current - 1 : this.current);
+    const next = neighbour(key, this.current, inside);
+    if (next !== null) this.move(next);
     else if (key === 'Enter' && inside) this.open(this.current);
     else if (key === 'Escape' && inside) this.rows[this.current].blur();
     else return false;

@@ -16,10 +16,10 @@ class Tiles {
     ready(this.root, tiles.length, performance.now() - begin);
   }
 
-  tile({ label, n, value, unit, change, tone, against, series }) {
+  tile({ label, help, n, value, unit, change, tone, against, series }) {
     return element('div', { class: 'tile', role: 'listitem', data: { label } }, [
       element('div', { class: 'tile-label' }, [
-        element('span', { text: label, class: `mark mark-${label}` }),
+        element('span', { text: label, title: help, class: `mark mark-${label}` }),
         element('span', { text: n, class: 'n' }),
       ]),
       element('div', { class: 'tile-value' }, [

@@ -5,15 +5,22 @@ const SCALES = [[1e9, 's'], [1e6, 'ms'], [1e3, 'µs']];
 
 function digits(value) {
   const size = Math.abs(value);
-  if (size >= 99.95) return String(Math.round(value)).replace(/\B(?=(\d{3})+$)/g, ',');
-  return value.toFixed(size < 9.995 ? 2 : 1);
+  if (size >= 99.95) return fixed(value, 0).replace(/\B(?=(\d{3})+$)/g, ',');
+  return fixed(value, size < 9.995 ? 2 : 1);
+}
+
+/** A number with so many places; one in the middle between two becomes the even one, as in Python. */
+function fixed(value, places) {
+  const scale = 10 ** places;
+  const middle = Number.isInteger(value * 2 ** (places + 1)) && Math.abs((value * scale) % 1) === 0.5;
+  return (middle ? (2 * Math.round((value * scale) / 2)) / scale : value).toFixed(places);
 }
 
 /** A duration in nanoseconds with three significant digits: `412 µs`, `8.21 ms`, `1.23 s`. */
 export function duration(nano) {
   if (nano === null || nano === undefined) return '–';
   const size = Math.abs(nano);
-  if (size < 1e3) return `${Math.round(nano)} ns`;
+  if (size < 1e3) return `${fixed(nano, 0)} ns`;
   for (const [scale, unit] of SCALES) {
     if (size >= scale * 0.9995) return `${digits(nano / scale)} ${unit}`;
   }
@@ -42,7 +49,7 @@ export function layerSuffix(layer) {
 
 export function percent(share) {
   if (share > 0 && share < 0.001) return '<0.1 %';
-  return `${(100 * share).toFixed(1)} %`;
+  return `${fixed(100 * share, 1)} %`;
 }
 
 /** A moment on the viewer's clock, `14:02:31`; the seconds only when asked for. */

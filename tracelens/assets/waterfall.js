@@ -1,8 +1,9 @@
 // One trace: minimap, tree and bars, and its critical path as a thin line under
 // the bars. Only the rows in sight are drawn, so that ten thousand spans scroll.
 
-import { Painter, TableTwin, Tooltip, component, element, fit, hotkeys, panelHead, shares, theme } from './surface.js';
-import { duration, layerSuffix, linearTicks, percent, roundDuration } from './units.js';
+import { Painter, TableTwin, Tooltip, component, element, fit, hotkeys, meaning, panelHead, shares, theme } from './surface.js';
+import * as rows from './waterfall-rows.js';
+import { duration, layerSuffix, linearTicks, roundDuration } from './units.js';
 
 const ROW = 24;
 const RULER = 24;
@@ -52,39 +53,19 @@ class Waterfall {
     this.only = data.only;
     const moved = data.chosen >= 0 && data.chosen !== this.chosen;
     if (moved) this.chosen = data.chosen;
-    this.index(data.spans);
+    this.made = rows.index(data.spans, data.sections);
     this.arrange();
     this.controls();
     this.shares.replaceChildren(...[data.shares, data.layers].filter((parts) => parts.length).map((parts) => shares(parts)));
     this.canvas.setAttribute('aria-label', data.label);
     const heads = ['span', 'starts at', 'duration', 'on the path', 'marks'];
-    this.twin.update(heads, () => this.rows.map((row) => this.line(row)));
+    this.twin.update(heads, () => this.rows.map((row) => rows.line(data.spans, data.start, row)), data.terms);
     if (moved) this.reveal(); // who has scrolled on stays there
     this.painter.ask();
   }
 
-  index({ depth, parent }) {
-    const many = depth.length;
-    this.children = new Int32Array(many);
-    this.end = new Int32Array(many).fill(many); // first row after the subtree
-    const open = [];
-    for (let row = 0; row < many; row += 1) {
-      while (open.length && depth[open.at(-1)] >= depth[row]) this.end[open.pop()] = row;
-      if (parent[row] >= 0) this.children[parent[row]] += 1;
-      open.push(row);
-    }
-    this.sections = Array.from({ length: many }, () => []);
-    const { row, start, end } = this.data.sections;
-    row.forEach((of, at) => this.sections[of].push([start[at], end[at]]));
-  }
-
-  /** Which spans have a row: not those folded away, nor those off the path when only it is asked for. */
   arrange() {
-    this.rows = [];
-    for (let row = 0; row < this.end.length; row += 1) {
-      if (!this.only || this.sections[row].length) this.rows.push(row);
-      if (this.folded.has(row)) row = this.end[row] - 1;
-    }
+    this.rows = rows.visible(this.made, this.folded, this.only);
     const high = this.rows.length * ROW;
     this.space.style.height = `${high + RULER}px`;
     this.scroll.style.height = `${Math.min(MOST_HIGH, high) + RULER}px`;
@@ -95,20 +76,12 @@ class Waterfall {
       element('button', { text, type: 'button', class: 'small', 'aria-pressed': String(pressed), onclick, title });
     this.head.replaceChildren(
       panelHead('Timeline', [
-        element('span', { class: 'legend path', text: 'critical path' }),
+        element('span', { class: 'legend path', text: 'critical path', title: meaning(this.data.terms, 'critical path') }),
         toggle('critical only', this.only, () => this.toggleOnly(), 'p'),
         this.data.proxies === null ? null : toggle('fold proxies', this.data.proxies, () => this.emit.trigger('proxies', !this.data.proxies), 'one row for the spans that carried one request'),
         toggle('fold all', this.folded.size > 0, () => this.foldAll(!this.folded.size), '[ folds, ] unfolds'),
       ]),
     );
-  }
-
-  line(row) {
-    const { start, end, service, operation, depth, path, marks } = this.data.spans;
-    return [
-      `${'\u2003'.repeat(depth[row])}${service[row]} ${operation[row]}`,
-      duration(start[row] - this.data.start), duration(end[row] - start[row]), duration(path[row]), marks[row].join(', '),
-    ];
   }
 
   // Geometry. Times are nanoseconds from the trace's start.
@@ -130,8 +103,7 @@ class Waterfall {
     const high = this.scroll.clientHeight;
     const pen = fit(this.canvas, this.wide, high);
     const top = this.scroll.scrollTop;
-    const first = Math.floor(top / ROW);
-    const last = Math.min(this.rows.length, first + Math.ceil(high / ROW) + 1);
+    const [first, last] = rows.inSight(this.rows.length, top, high, ROW);
     pen.font = `13px ${look.font}`;
     this.grid(pen, look, high);
     pen.save();
@@ -188,14 +160,14 @@ class Waterfall {
     pen.rect(0, middle - ROW / 2, this.tree - 8, ROW);
     pen.clip();
     pen.textAlign = 'left';
-    if (this.children[row]) this.arrow(pen, look, left - 10, middle, this.folded.has(row));
+    if (this.made.children[row]) this.arrow(pen, look, left - 10, middle, this.folded.has(row));
     pen.font = `600 13px ${look.font}`;
     pen.fillStyle = error[row] ? look.error : look.text;
     pen.fillText(service[row], left, middle);
     const after = left + pen.measureText(service[row]).width + 6;
     pen.font = `13px ${look.font}`;
     pen.fillStyle = look.text;
-    const hidden = this.folded.has(row) ? `  +${this.end[row] - row - 1}` : '';
+    const hidden = this.folded.has(row) ? `  +${this.made.end[row] - row - 1}` : '';
     const marked = marks[row].length ? '  ◦' : '';
     pen.fillText(operation[row], after, middle);
     pen.fillStyle = look.muted;
@@ -227,7 +199,7 @@ class Waterfall {
       pen.globalAlpha = 1;
     }
     pen.fillStyle = look.text;
-    for (const [begin, stop] of this.sections[row]) {
+    for (const [begin, stop] of this.made.path[row]) {
       const left = Math.max(this.tree, this.x(begin));
       const width = Math.min(right, this.x(stop)) - left;
       if (width > -0.5) pen.fillRect(left, top + BAR + 1, Math.max(1, width), 2.5);
@@ -311,17 +283,7 @@ class Waterfall {
       this.painter.ask();
     }
     if (row < 0) this.tooltip.hide();
-    else this.tooltip.show(event, this.describe(row));
-  }
-
-  describe(row) {
-    const { start, end, service, operation, layer, path, marks } = this.data.spans;
-    return [
-      `${service[row]} ${operation[row]}${layerSuffix(layer[row])}`,
-      `starts at ${duration(start[row] - this.data.start)} · takes ${duration(end[row] - start[row])}`,
-      `on the critical path ${duration(path[row])}, ${percent(path[row] / this.span)} of the trace`,
-      ...marks[row],
-    ];
+    else this.tooltip.show(event, rows.describe(this.data.spans, this.data.start, this.span, row));
   }
 
   leave() {
@@ -333,7 +295,7 @@ class Waterfall {
   click(event) {
     const { row, x } = this.rowAt(event);
     if (row < 0) return;
-    if (this.children[row] && x < this.indent(row) - 2) this.fold(row, !this.folded.has(row));
+    if (this.made.children[row] && x < this.indent(row) - 2) this.fold(row, !this.folded.has(row));
     else this.choose(row);
   }
 
@@ -344,14 +306,14 @@ class Waterfall {
   }
 
   fold(row, closed) {
-    if (closed && this.children[row]) this.folded.add(row);
+    if (closed && this.made.children[row]) this.folded.add(row);
     else this.folded.delete(row);
     this.changed();
   }
 
   foldAll(closed) {
     this.folded.clear();
-    if (closed) this.rows.filter((row) => this.children[row] && this.data.spans.depth[row] > 0).forEach((row) => this.folded.add(row));
+    if (closed) rows.foldable(this.made, this.data.spans.depth, this.rows).forEach((row) => this.folded.add(row));
     this.changed();
   }
 
@@ -371,35 +333,31 @@ class Waterfall {
   reveal() {
     const at = this.rows.indexOf(this.chosen);
     if (at < 0) return;
-    const high = this.scroll.clientHeight - RULER;
-    const { scrollTop } = this.scroll;
-    if (at * ROW < scrollTop) this.scroll.scrollTop = at * ROW;
-    else if (high > 0 && (at + 1) * ROW > scrollTop + high) this.scroll.scrollTop = (at + 1) * ROW - high;
+    this.scroll.scrollTop = rows.reveal(at, this.scroll.scrollTop, this.scroll.clientHeight - RULER, ROW);
   }
 
   step(by) {
-    const at = this.rows.indexOf(this.chosen) + by;
-    this.chosen = this.rows[Math.max(0, Math.min(this.rows.length - 1, at))];
+    this.chosen = rows.step(this.rows, this.chosen, by);
     this.root.dataset.current = this.data.spans.id[this.chosen];
     this.reveal();
     this.painter.ask();
   }
 
   key(key) {
-    if (key === 'j' || key === 'ArrowDown') this.step(1);
-    else if (key === 'k' || key === 'ArrowUp') this.step(-1);
-    else if (key === 'Enter' && this.chosen >= 0) this.choose(this.chosen);
-    else if (key === '[' || key === ']') this.bracket(key === '[');
-    else if (key === 'ArrowLeft' || key === 'ArrowRight') this.fold(Math.max(0, this.chosen), key === 'ArrowLeft');
-    else if (key === 'p') this.toggleOnly();
-    else if (key === 'Escape') this.look([0, 1]);
+    const [what, how] = rows.meaning(key) ?? [];
+    if (what === 'step') this.step(how);
+    else if (what === 'choose' && this.chosen >= 0) this.choose(this.chosen);
+    else if (what === 'bracket') this.bracket(how);
+    else if (what === 'fold') this.fold(Math.max(0, this.chosen), how);
+    else if (what === 'only') this.toggleOnly();
+    else if (what === 'whole') this.look([0, 1]);
     else return false;
     return true;
   }
 
   /** [ folds what is below the chosen span, or everything; ] unfolds it. */
   bracket(closed) {
-    if (this.chosen > 0 && this.children[this.chosen]) this.fold(this.chosen, closed);
+    if (this.chosen > 0 && this.made.children[this.chosen]) this.fold(this.chosen, closed);
     else this.foldAll(closed);
   }
 

@@ -6,7 +6,6 @@ Times are integer nanoseconds, ids lower-case hexadecimal, unknown is null.
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -35,8 +34,9 @@ SHARES = (
     *(f"{part}_{name}_nano" for part in ("exclusive", "inclusive") for name in ("p50", "p90", "p99", "max")),
 )  # fmt: skip
 
-# What a spreadsheet would run as a formula.
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
+# What a spreadsheet would run as a formula; some read wide signs as the narrow ones.
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+END = "\r\n"  # as the csv module knows it: then it quotes text with either of the two
 
 
 def source(info: SourceInfo) -> dict[str, Any]:
@@ -95,12 +95,19 @@ def jsonl(frame: pl.DataFrame) -> str:
 
 def table(frame: pl.DataFrame) -> str:
     """Return CSV; text that a spreadsheet would take for a formula is quoted with an apostrophe."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
+    lines = _Lines()
+    writer = csv.writer(lines, lineterminator=END)
     writer.writerow(frame.columns)
     for row in rows(frame):
         writer.writerow([_cell(value) for value in row.values()])
-    return out.getvalue()
+    return "".join(lines)
+
+
+class _Lines(list[str]):
+    """What a csv writer writes, each line with one character at its end."""
+
+    def write(self, line: str) -> None:
+        self.append(f"{line.removesuffix(END)}\n")
 
 
 def _cell(value: object) -> object:
