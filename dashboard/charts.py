@@ -12,7 +12,7 @@ import polars as pl
 
 from dashboard.boards import BY, MEASURES, Own
 from dashboard.components.chart import Action, Drawing, Line, Unit
-from dashboard.format import calls_per_second, count, duration, percent
+from dashboard.format import calls_per_second, count, duration, layer_name, percent
 from dashboard.page import Page
 from dashboard.palette import service_colors
 from tracelens.lens import Charted
@@ -56,7 +56,7 @@ def drawing(page: Page, own: Own, found: Charted, actions: Sequence[Action]) -> 
     return Drawing(
         title=own.name,
         label=f"{own.name}: {len(lines)} lines over time. The table below says the same.",
-        measure=MEASURES[own.measure] if own.measure in ("calls", "errors") else own.measure.rpartition(".")[2],
+        measure=_head(own.measure),
         counted=f"n ({counted})",
         unit=unit_of(own.measure),
         start_ms=found.start_nano / MILLISECOND,
@@ -72,6 +72,13 @@ def drawing(page: Page, own: Own, found: Charted, actions: Sequence[Action]) -> 
         else None,
         actions=actions,
     )
+
+
+def _head(measure: str) -> str:
+    """Return what stands above the numbers: a term of `terms.py`."""
+    if measure in ("calls", "errors"):
+        return MEASURES[measure]
+    return layer_name(measure.removeprefix("hop."))
 
 
 def _name(own: Own, group: str | None) -> str:

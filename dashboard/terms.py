@@ -22,6 +22,9 @@ TERMS: dict[str, str] = {
     "calls": "How many calls have it.",
     "calls/s": "Calls a second, over the whole window.",
     "route": "An operation as others call it: a workload and what is asked of it, with ids taken out of its path.",
+    "n (calls)": "How many calls the numbers beside it stand on.",
+    "n (traces)": "How many traces the numbers beside it stand on.",
+    "path": "Mean time of a trace's critical path that it takes; traces without any count as nothing.",
     "errors": ERRORS,
     "p50": P50,
     "p90": P90,
@@ -86,6 +89,10 @@ TERMS: dict[str, str] = {
     "own time, A": OWN,
     "own time, B": OWN,
     "beyond chance": "So large a difference would come by luck in at most one of twenty such comparisons.",
+    # Fixes.
+    "measured": "As the calls of this window were.",
+    "projected": "What it would be with the change, worked out call by call along the critical path.",
+    "what-if": "Each call timed anew with something in it shorter, all else as it was.",
     # Clocks.
     "the other is ahead by": "How far the clocks of the two hosts differ, estimated over many calls.",
     "at least": "The least by which they differ, for what was sent must arrive later.",

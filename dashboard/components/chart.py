@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from dashboard import terms
 from dashboard.components import mount
 
 Unit = Literal["duration", "share", "rate"]
@@ -57,6 +58,6 @@ class Drawing:
 
 def chart(drawing: Drawing, *, key: str) -> str | None:
     """Draw a chart; return the event of the button pressed since the last run."""
-    data: dict[str, Any] = asdict(drawing)
+    data: dict[str, Any] = asdict(drawing) | {"terms": terms.some(drawing.measure, drawing.counted)}
     pressed: str | None = mount("chart", data, key=key, events=("act",)).act
     return pressed

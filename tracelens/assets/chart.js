@@ -2,41 +2,13 @@
 // wanted a threshold. Below the canvas each group has a row with its number for
 // the whole window; the pointer or the arrow keys say what a stretch of time has.
 
-import { Painter, TableTwin, Tooltip, component, element, fit, svg, theme } from './surface.js';
-import { clock, count, day, duration, linearTicks, percent, roundDuration, timeTicks } from './units.js';
+import { Painter, TableTwin, Tooltip, component, element, fit, meaning, svg, theme } from './surface.js';
+import { above, nearest, runs, written, round } from './chart-lines.js';
+import { clock, count, day, linearTicks, timeTicks } from './units.js';
 
 const HEIGHT = 190;
 const MARGIN = { left: 62, right: 10, top: 12, bottom: 24 };
 const DASHES = [[], [7, 3], [2, 3], [9, 3, 2, 3]]; // of lines by `dash`
-const WRITTEN = { duration, share: percent, rate: (value) => (value === null ? '–' : `${rate(value)} /s`) };
-const ROUND = { duration: roundDuration, share: (value) => `${Number((100 * value).toPrecision(3))} %`, rate };
-
-function rate(value) {
-  return value >= 100 || value === 0 ? count(Math.round(value)) : String(Number(value.toPrecision(3)));
-}
-
-/** The number at the top of the axis: the largest there is, with some air, or the threshold where it is near. */
-export function top(lines, threshold) {
-  const most = Math.max(0, ...lines.flatMap(({ values }) => values.filter((value) => value !== null)));
-  const near = threshold !== null && threshold < 4 * most ? threshold : 0;
-  return Math.max(most, near) * 1.08 || 1;
-}
-
-/** Stretches without a gap as [first, end) of those that have a value. */
-export function runs(values) {
-  const found = [];
-  let begin = null;
-  values.forEach((value, at) => {
-    if (value !== null && begin === null) begin = at;
-    if (value === null && begin !== null) {
-      found.push([begin, at]);
-      begin = null;
-    }
-  });
-  if (begin !== null) found.push([begin, values.length]);
-  return found;
-}
-
 class Chart {
   constructor(root) {
     this.root = root;
@@ -57,8 +29,8 @@ class Chart {
   update(data, emit) {
     this.data = data;
     this.emit = emit;
-    this.written = WRITTEN[data.unit];
-    this.high = top(data.lines, data.threshold);
+    this.written = (value) => written(data.unit, value);
+    this.high = above(data.lines, data.threshold);
     this.head.replaceChildren(
       element('h2', { text: data.title }),
       element('span', { class: 'note' }, [
@@ -68,7 +40,7 @@ class Chart {
     );
     this.canvas.setAttribute('aria-label', data.label);
     this.legend.replaceChildren(this.groups(data));
-    this.twin.update(['from', ...data.lines.map(({ name }) => name)], () => this.stretches());
+    this.twin.update(['from', ...data.lines.map(({ name }) => name)], () => this.stretches(), data.terms);
     this.painter.ask();
   }
 
@@ -83,7 +55,7 @@ class Chart {
       element('td', { text: this.written(line.total), class: `right strong ${line.over ? 'tone-bad' : ''}` }),
       element('td', { text: count(line.n), class: 'right muted' }),
     ]));
-    const head = ['', measure, counted].map((text, at) => element('th', { text, scope: 'col', class: at ? 'right' : '' }));
+    const head = ['', measure, counted].map((text, at) => element('th', { text, title: meaning(this.data.terms, text), scope: 'col', class: at ? 'right' : '' }));
     const foot = more ? [element('tr', { class: 'quiet' }, [element('td', { text: more, colspan: '3' })])] : [];
     return element('table', { class: 'grid lines' }, [element('thead', {}, [element('tr', {}, head)]), element('tbody', {}, [...rows, ...foot])]);
   }
@@ -132,7 +104,7 @@ class Chart {
       pen.fillRect(MARGIN.left, Math.round(y), this.plotWide, 1);
       pen.globalAlpha = 1;
       pen.fillStyle = look.muted;
-      pen.fillText(ROUND[this.data.unit](value), MARGIN.left - 8, y);
+      pen.fillText(round(this.data.unit, value), MARGIN.left - 8, y);
     }
     const { start_ms: start, width_ms: width, points } = this.data;
     const { ticks, seconds, days } = timeTicks(start, start + points * width, Math.max(2, this.plotWide / 110));
@@ -220,8 +192,7 @@ class Chart {
 
   hover(event) {
     const { left } = this.canvas.getBoundingClientRect();
-    const at = Math.floor(((event.clientX - left - MARGIN.left) / this.plotWide) * this.data.points);
-    this.look(at >= 0 && at < this.data.points ? at : null, event);
+    this.look(nearest((event.clientX - left - MARGIN.left) / this.plotWide, this.data.points), event);
   }
 
   key(event) {
