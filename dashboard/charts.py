@@ -56,6 +56,7 @@ def drawing(page: Page, own: Own, found: Charted, actions: Sequence[Action]) -> 
     return Drawing(
         title=own.name,
         label=f"{own.name}: {len(lines)} lines over time. The table below says the same.",
+        by=BY.get(own.by, own.by),
         measure=_head(own.measure),
         counted=f"n ({counted})",
         unit=unit_of(own.measure),

@@ -41,6 +41,7 @@ class Drawing:
 
     title: str
     label: str  # for those who cannot see it
+    by: str  # what lines are
     measure: str
     counted: str  # what n counts
     unit: Unit

@@ -17,6 +17,8 @@ from urllib.parse import urlencode, urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from dashboard import boards
+from dashboard.boards import Board, Own
 from tests.dashboard import hostile
 from tests.dashboard.conftest import ALL, Watched, dashboard, settled
 from tests.dashboard.test_browser import component
@@ -239,8 +241,41 @@ def findings(visitor: Visitor, folder: Path) -> None:
     readable(download(visitor, folder))
 
 
+def board(visitor: Visitor, folder: Path) -> None:
+    """Charts and boards are called what somebody else's file says; groups are what spans say; so are saved views."""
+    titles = [one[: boards.MOST_TITLE] for one in hostile.PAYLOADS]
+    for number, first in enumerate(range(0, len(titles), boards.MOST_CHARTS)):
+        some = titles[first : first + boards.MOST_CHARTS]
+        charts = tuple(Own(measure="p99", by=BY[at % len(BY)], title=title) for at, title in enumerate(some))
+        file = folder / "board.toml"
+        file.write_text(boards.board_text(Board(title=f"{number} {some[0]}"[: boards.MOST_TITLE], charts=charts)))
+        page = visitor.go("board")
+        page.get_by_role("button", name="Boards").first.click()
+        page.locator("input[type=file]").set_input_files(file)
+        page.wait_for_url(re.compile(rf"board={number}"))
+        page.keyboard.press("Escape")
+        expect(component(page, f"chart_{len(some) - 1}").locator("h2")).to_be_visible()
+        visitor.check()
+        shown = {" ".join(text.split()) for text in page.locator(".tracelens h2").all_text_contents()}
+        assert {" ".join(title.split()) for title in some} <= shown | {""}
+        assert sweep(visitor, "chart_0", "canvas")
+        with page.expect_download() as started:
+            page.get_by_test_id("stDownloadButton").get_by_role("button", name="TOML").click()
+        assert re.fullmatch(r"tracelens-[a-z0-9-]+\.toml", started.value.suggested_filename)
+        assert boards.parse_board(started.value.path().read_text()).charts == charts
+    for title in titles[::9]:
+        if re.search("[a-zA-Z0-9]", title):
+            page.locator(".st-key-views button").first.click()
+            page.get_by_label("name of this view").fill(title)
+            page.get_by_label("name of this view").press("Enter")
+            page.get_by_role("button", name="Save this view").click()
+            page.keyboard.press("Escape")
+    visitor.check()
+
+
+BY = ("service", "route", "caller", f"attr.{hostile.PAYLOADS[0]}")
 PAGES: dict[str, Callable[[Visitor, Path], None]] = {
-    one.__name__: one for one in (overview, routes, paths, service_map, search, trace, compare, findings)
+    one.__name__: one for one in (overview, routes, paths, service_map, search, trace, compare, findings, board)
 }
 
 

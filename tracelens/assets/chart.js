@@ -49,13 +49,13 @@ class Chart {
     return element('button', { text, type: 'button', class: 'small', 'aria-label': label, title: label, onclick: press });
   }
 
-  groups({ lines, measure, counted, more }) {
+  groups({ lines, by, measure, counted, more }) {
     const rows = lines.map((line, at) => element('tr', { onpointerenter: () => this.emphasize(at), onpointerleave: () => this.emphasize(null) }, [
       element('td', { class: 'kind-name' }, [element('span', { class: 'name' }, [this.swatch(line), element('span', { text: line.name, title: line.name })])]),
       element('td', { text: this.written(line.total), class: `right strong ${line.over ? 'tone-bad' : ''}` }),
       element('td', { text: count(line.n), class: 'right muted' }),
     ]));
-    const head = ['', measure, counted].map((text, at) => element('th', { text, title: meaning(this.data.terms, text), scope: 'col', class: at ? 'right' : '' }));
+    const head = [by, measure, counted].map((text, at) => element('th', { text, title: meaning(this.data.terms, text), scope: 'col', class: at ? 'right' : '' }));
     const foot = more ? [element('tr', { class: 'quiet' }, [element('td', { text: more, colspan: '3' })])] : [];
     return element('table', { class: 'grid lines' }, [element('thead', {}, [element('tr', {}, head)]), element('tbody', {}, [...rows, ...foot])]);
   }
