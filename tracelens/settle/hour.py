@@ -48,6 +48,7 @@ from tracelens.settle.tables import CARRIED, WIDTHS, Rollups, digest, known_trac
 from tracelens.store.compact import cuts
 from tracelens.store.files import DataFile
 from tracelens.taught import Taught
+from tracelens.threads import each
 
 MOST_ROWS = 250_000  # spans linked at once: in 0.6 GB of memory, beside a collector's writer
 TAIL_NANO = MINUTE_NANO  # before the last span of an hour came: traces that may go on; and after it, when they do
@@ -121,10 +122,14 @@ class Hour:
             rollups.carried.put(carried, self.hour, self.number)
             if not rollups.traces.put(tables["traces"], self.hour, self.number):
                 return None  # somebody else settles it
-        for level, width in WIDTHS.items():
-            for name, parts in (("routes", ROUTE_PARTS), ("edges", EDGE_PARTS), ("facts", FACT_PARTS)):
-                cells = coarser(tables[name].lazy(), width, parts).sort("start_unix_nano", *parts).collect()
-                getattr(rollups, name)[level].put(cells, self.hour, self.number)
+
+        def put(name: str, level: str, parts: Sequence[str]) -> None:
+            cells = coarser(tables[name].lazy(), WIDTHS[level], parts).sort("start_unix_nano", *parts).collect()
+            getattr(rollups, name)[level].put(cells, self.hour, self.number)
+
+        kinds_of = (("routes", ROUTE_PARTS), ("edges", EDGE_PARTS), ("facts", FACT_PARTS))
+        # Each waits for the disk: some at once.
+        each(put, [(name, level, parts) for name, parts in kinds_of for level in WIDTHS])
         rollups.profiles.put(tables["profiles"], self.hour, self.number)
         return Settled(self.hour, rows, len(tables["traces"]), len(late), len(carried))
 

@@ -87,9 +87,12 @@ def known_traces(rollups: Rollups, spans: pl.DataFrame, *, last: str | None = No
     """Return the ids of traces, of those that spans are of, that are settled. last: up to this hour of arrival."""
     start = pl.col("start_time_unix_nano")
     traces = spans.lazy().group_by("trace_id").agg(first=start.min(), last=start.max()).collect()
+    earliest, latest = traces.select(pl.col("first").min(), pl.col("last").max()).row(0)
     found = [pl.Series("trace_id", [], pl.Binary())]
-    for part in rollups.traces.parts():
+    for part in rollups.traces.parts() if len(traces) else ():
         if last is not None and part.arrived > last:
+            continue
+        if earliest > part.last_nano + NEAR_NANO or latest < part.first_nano - NEAR_NANO:
             continue
         near = (pl.col("first") <= part.last_nano + NEAR_NANO) & (pl.col("last") >= part.first_nano - NEAR_NANO)
         some = traces.filter(near)
