@@ -17,6 +17,7 @@ from tracelens.analysis.coverage import COVERAGE, REASONS
 from tracelens.analysis.edges import EDGES, busiest
 from tracelens.analysis.profile import PROFILE_BUCKETS, merge
 from tracelens.analysis.routes import KEY, ROUTES, SERIES, Z95, by_impact
+from tracelens.learned import DRAWS
 
 MINUTE_NANO = 60_000_000_000
 HOUR_NANO = 60 * MINUTE_NANO
@@ -83,6 +84,9 @@ FACTS = pl.Schema(
 )
 TRACES, COMPLETE, SPANS, LATE, ARRIVED = "traces", "complete traces", "spans", "late spans", "arrived"
 TOLD, REPAIR, TAUGHT = "told:", "repair:", "taught:"
+# Traces whose request ids were drawn by chance, by the workload they begin at; weight: the greatest id. At the hour
+# they came.
+DRAWN = "drawn:"
 FACT_PARTS = ("what", "weight")
 # One row a trace that is settled: what a search shows, and which traces come late if spans of them still do.
 TRACE_ROWS = pl.Schema(
@@ -180,6 +184,26 @@ def added(cells: Sequence[pl.DataFrame]) -> pl.DataFrame:
     merged = merge([numbered.select(PROFILE_BUCKETS.names())])
     named = merged.join(of_entry, on="route", validate="m:1")
     return named.select(PROFILE_CELLS.names()).sort(PROFILE_PARTS)
+
+
+def drawn_facts(draws: pl.DataFrame, hour_nano: int) -> pl.DataFrame:
+    """Return FACTS that tell DRAWS of an hour of arrival."""
+    what = pl.concat_str(pl.lit(DRAWN), pl.col("begins"))
+    told = draws.drop_nulls("begins").select(
+        start_unix_nano=pl.lit(hour_nano), what=what, weight="greatest", n="traces"
+    )
+    return told.cast(FACTS)
+
+
+def draws_of(facts: pl.DataFrame) -> pl.DataFrame:
+    """Return the DRAWS that FACTS tell, of all their hours together."""
+    told = facts.filter(pl.col("what").str.starts_with(DRAWN))
+    return (
+        told.group_by(begins=pl.col("what").str.strip_prefix(DRAWN))
+        .agg(traces=pl.col("n").sum(), greatest=pl.col("weight").max())
+        .cast(DRAWS)
+        .sort("begins")
+    )
 
 
 def coarser(cells: pl.LazyFrame, width_nano: int, parts: Sequence[str] = ROUTE_PARTS) -> pl.LazyFrame:

@@ -38,6 +38,7 @@ from tracelens.analysis.rollups import (
     TAUGHT,
     added,
     coarser,
+    drawn_facts,
 )
 from tracelens.analysis.settled import facts, rows_of
 from tracelens.calls import calls
@@ -145,6 +146,7 @@ class Hour:
             judgement = self._judgement(ranges, evidence)
         made: dict[str, list[pl.DataFrame]] = {"traces": [], "routes": [], "edges": [], "profiles": [], "facts": []}
         late, carried, n = [_late_of()], [CARRIED.to_frame()], 0
+        known = []
         for chunk in self._chunks(ranges):
             forest = forests.link(chunk.spans)
             folded = calls(forest, self.taught, evidence)
@@ -154,9 +156,11 @@ class Hour:
                 made[name].append(part)
             late.append(chunk.late)
             carried.append(chunk.carried)
+            known.append(folded.evidence)
             n += 1
         if n < len(ranges):
             return None
+        made["facts"].append(drawn_facts(merge_evidence(known).draws, self.number * HOUR_NANO))
         tables = {name: pl.concat(rows) for name, rows in made.items()}
         tables["profiles"] = added([tables["profiles"]])
         return tables, pl.concat(late), pl.concat(carried)
