@@ -251,13 +251,29 @@ def summary(cells: pl.LazyFrame, *, weighted: bool = False) -> pl.DataFrame:
     return every.select("n", "calls", "errors", "p50_nano", "p90_nano", "p99_nano", "censored", "error_rate")
 
 
+def stretches(cells: pl.LazyFrame, start_nano: int, end_nano: int, points: int) -> pl.LazyFrame:
+    """Return what `series` looks at of cells, added up: each is at the start of its stretch."""
+    keys = ("start_unix_nano", "service", "route", "is_root", "error", "censored", "bucket")
+    names = pl.col("service", "route")  # by their numbers: of a day there are a million cells
+    return (
+        cells.with_columns(_stretch(start_nano, end_nano, points), names.cast(pl.Categorical()))
+        .group_by(keys)
+        .agg(pl.col("n", "weight").sum(), pl.col("max_nano").max())
+        .with_columns(names.cast(pl.String))
+    )
+
+
+def _stretch(start_nano: int, end_nano: int, points: int) -> pl.Expr:
+    """Return the start of the stretch that a cell is in: that where it begins."""
+    width = max((end_nano - start_nano) // points, 1)
+    return ((pl.col("start_unix_nano") - start_nano) // width).clip(0, points - 1) * width + start_nano
+
+
 def series(
     cells: pl.LazyFrame, start_nano: int, end_nano: int, points: int, by: Sequence[str], *, weighted: bool = False
 ) -> pl.DataFrame:
     """Return SERIES in `points` equal stretches of [start_nano, end_nano): a cell is where it begins."""
-    width = max((end_nano - start_nano) // points, 1)
-    stretch = ((pl.col("start_unix_nano") - start_nano) // width).clip(0, points - 1) * width + start_nano
-    placed = cells.with_columns(bucket_start_unix_nano=stretch)
+    placed = cells.with_columns(bucket_start_unix_nano=_stretch(start_nano, end_nano, points))
     keys = (*by, "bucket_start_unix_nano")
     counted = placed.group_by(keys).agg(**_counts())
     told = _by_bucket(placed, keys).group_by(keys, maintain_order=True).agg(**_percentiles(_places(weighted=weighted)))
@@ -298,10 +314,11 @@ def _by_bucket(cells: pl.LazyFrame, keys: Sequence[str]) -> pl.LazyFrame:
     """Return whole calls by key and bucket, buckets in order."""
     names = cells.collect_schema().names()
     exemplar = [EXEMPLAR] if "trace_id" in names else []
+    sums = [name for name in ("n", "weight", "sum_nano", "weighted_nano") if name in names]
     return (
         cells.filter(WHOLE)
         .group_by(*keys, "bucket")
-        .agg(pl.col("n", "weight", "sum_nano", "weighted_nano").sum(), pl.col("max_nano").max(), *exemplar)
+        .agg(pl.col(sums).sum(), pl.col("max_nano").max(), *exemplar)
         .sort("bucket")
     )
 

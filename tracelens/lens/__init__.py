@@ -151,7 +151,7 @@ class Lens:
         def make() -> Long | None:
             return long_window(self.source, question, self._memory, self.taught, width_nano, self.room.memory)
 
-        return self._longs.get(self.version(), (question, width_nano), make)
+        return self._longs.get(self.source.version(), (question, width_nano), make)
 
     def routes(self, question: Question) -> Answer:
         """Which routes are there, how fast, how often wrong."""

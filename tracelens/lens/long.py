@@ -8,6 +8,7 @@ the two is added up. Windows are those of whole minutes; of profiles, whole hour
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -88,6 +89,7 @@ class Long:
     tail: Analysed  # of what is not settled
     last: str  # the hour of arrival that was the last to be settled: others may be, meanwhile
     _cells: dict[int, pl.DataFrame] = field(default_factory=dict, init=False, repr=False)
+    _in_stretches: dict[int, pl.DataFrame] = field(default_factory=dict, init=False, repr=False)  # by their number
 
     @cached_property
     def weighted(self) -> bool:
@@ -115,7 +117,7 @@ class Long:
         """Return SERIES rows of one route, or of every route and (service null) of all first calls of traces."""
         start, end = self.bounds
         wide = HOUR_NANO if (end - start) // points >= FINE * HOUR_NANO else MINUTE_NANO
-        cells = self.cells(wide)
+        cells = self._stretches(wide, points)
         one = ("service", "route")
         if route is not None:
             rows = rollups.series(cells.filter(is_route(route)), start, end, points, one, weighted=self.weighted)
@@ -170,12 +172,23 @@ class Long:
     def cells(self, wide: int) -> pl.LazyFrame:
         """Return ROUTE_CELLS that the question is about. wide: an hour where cells may be that wide, or a minute."""
         if wide not in self._cells:
-            table = self.tail.selected(self.question).lazy()
-            cells = pl.concat([self._scan(self.rollups.routes, wide), rollups.route_cells(table, MINUTE_NANO)])
-            for condition in self.question.conditions:
-                cells = cells.filter(of_call(condition))
-            self._cells[wide] = cells.collect()
+            self._cells[wide] = self._all_cells(wide).collect()
         return self._cells[wide].lazy()
+
+    def _all_cells(self, wide: int) -> pl.LazyFrame:
+        """Return the same, not read yet."""
+        table = self.tail.selected(self.question).lazy()
+        cells = pl.concat([self._scan(self.rollups.routes, wide), rollups.route_cells(table, MINUTE_NANO)])
+        for condition in self.question.conditions:
+            cells = cells.filter(of_call(condition))
+        return cells
+
+    def _stretches(self, wide: int, points: int) -> pl.LazyFrame:
+        """Return the cells of a series, which are fewer: they are kept, and each series adds them up."""
+        if points not in self._in_stretches:
+            found = rollups.stretches(self._all_cells(wide), *self.bounds, points)
+            self._in_stretches[points] = found.collect()
+        return self._in_stretches[points].lazy()
 
     @cached_property
     def _edges(self) -> pl.LazyFrame:
@@ -252,13 +265,19 @@ class Longs:
         """Return what was made of a question at a version of the source."""
         with self._lock:
             place = (version, key) if self._above is None else key
-            if place not in self._kept:
+            if place not in self._kept or (self._above is None and self._is_over(self._kept[place])):
                 self._kept[place] = make() if self._above is None else self._above.get(version, key, make)
             found = self._kept[place] = self._kept.pop(place)
             if self._above is None:
                 for oldest in [*self._kept][:-REMEMBERED]:
                     del self._kept[oldest]
             return found
+
+    @staticmethod
+    def _is_over(found: Long | None) -> bool:
+        """Whether a trace that was open then is settled now."""
+        settles = None if found is None else found.tail.next_settle_nano
+        return settles is not None and settles <= time.time_ns()
 
 
 def long_window(

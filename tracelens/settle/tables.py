@@ -25,6 +25,7 @@ from tracelens.store.files import hour_of
 from tracelens.store.fold import GRACE_SECONDS, STRAY_SECONDS
 from tracelens.store.rollups import Rollup
 from tracelens.taught import Taught
+from tracelens.threads import each
 
 NEAR_NANO = HOUR_NANO  # spans of one trace begin so near to each other, clocks that are off included
 CARRIED = pl.Schema({"trace_id": pl.Binary(), "start_unix_nano": pl.Int64()})
@@ -70,7 +71,8 @@ class Rollups:
 
     def settled(self) -> int:
         """Return the number of the last hour of arrival that all tables hold, hours since 1970; -1 for none."""
-        return min(table.settled() for table in (self.traces, *self.summed))
+        tables = (self.traces, *self.summed)
+        return min(each(Rollup.settled, [(table,) for table in tables]))  # opening one waits for its log
 
 
 def number_of(hour: str) -> int:
