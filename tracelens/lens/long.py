@@ -18,10 +18,11 @@ import polars as pl
 from tracelens.analysis import rollups
 from tracelens.analysis.bands import Band
 from tracelens.analysis.edges import without_gateways
-from tracelens.analysis.profile import PROFILE_BUCKETS, cut, merge
+from tracelens.analysis.profile import cut
 from tracelens.analysis.rollups import HOUR_NANO, MINUTE_NANO
 from tracelens.analysis.settled import profile_cells
 from tracelens.lens.analysed import Analysed, Memory, Still
+from tracelens.lens.long_profile import sums
 from tracelens.lens.question import Answer, Method, Question, SourceInfo
 from tracelens.lens.routes import Route, is_route
 from tracelens.lens.sources import Loaded, Source, StoreSource
@@ -90,6 +91,7 @@ class Long:
     last: str  # the hour of arrival that was the last to be settled: others may be, meanwhile
     _cells: dict[int, pl.DataFrame] = field(default_factory=dict, init=False, repr=False)
     _in_stretches: dict[int, pl.DataFrame] = field(default_factory=dict, init=False, repr=False)  # by their number
+    _sums: dict[Route | None, pl.DataFrame] = field(default_factory=dict, init=False, repr=False)  # of profiles
 
     @cached_property
     def weighted(self) -> bool:
@@ -135,16 +137,9 @@ class Long:
 
     def profile(self, route: Route | None, bands: Sequence[Band]) -> Answer:
         """Return PROFILE rows: bands are cut between log buckets, so that they are off by 2 % of latency at most."""
-        table = self.tail.selected(self.question)
-        spans = self.tail.calls.table.join(table.select("span"), on="span", how="semi")
-        fresh = profile_cells(self.tail.forest, replace(self.tail.calls, table=spans))
-        cells = pl.concat([self.rollups.profiles.scan(*self.bounds, last=self.last), fresh.lazy()])
-        if route is None:
-            kept = cells.filter(pl.col("entry_service").is_null()).collect()
-        else:
-            kept = cells.filter(entry_service=route[0], entry_route=route[1]).collect()
-        sums = merge([kept.with_columns(route=pl.lit(None, pl.String)).select(PROFILE_BUCKETS.names())])
-        return Answer(rows=cut(sums, bands), source=self.info, method=self.method)
+        if route not in self._sums:
+            self._sums[route] = sums(self.rollups.profiles, self.bounds, self.last, self._fresh_profiles, route)
+        return Answer(rows=cut(self._sums[route], bands), source=self.info, method=self.method)
 
     def traces(self, slowest: int | None, limit: int) -> Answer:
         """Return one row a trace that begins in the window, newest first, or the `slowest` ones."""
@@ -186,9 +181,16 @@ class Long:
     def _stretches(self, wide: int, points: int) -> pl.LazyFrame:
         """Return the cells of a series, which are fewer: they are kept, and each series adds them up."""
         if points not in self._in_stretches:
-            found = rollups.stretches(self._all_cells(wide), *self.bounds, points)
+            cells = self.cells(wide) if wide == HOUR_NANO else self._all_cells(wide)  # those other answers look at, too
+            found = rollups.stretches(cells, *self.bounds, points)
             self._in_stretches[points] = found.collect()
         return self._in_stretches[points].lazy()
+
+    @cached_property
+    def _fresh_profiles(self) -> pl.DataFrame:
+        table = self.tail.selected(self.question)
+        spans = self.tail.calls.table.join(table.select("span"), on="span", how="semi")
+        return profile_cells(self.tail.forest, replace(self.tail.calls, table=spans))
 
     @cached_property
     def _edges(self) -> pl.LazyFrame:

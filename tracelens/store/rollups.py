@@ -95,18 +95,23 @@ class Rollup:
 
         last: the last hour of arrival whose rows are wanted; another may be settled at any time.
         """
-        some = [
+        start = pl.col(START)
+        found = self.read(self.holding(start_nano, end_nano, last=last))
+        if start_nano is not None:
+            found = found.filter(start >= start_nano)
+        return found if end_nano is None else found.filter(start < end_nano)
+
+    def holding(
+        self, start_nano: int | None = None, end_nano: int | None = None, *, last: str | None = None
+    ) -> list[Part]:
+        """Return the files that may hold rows that start in [start_nano, end_nano); see `scan`."""
+        return [
             part
             for part in self.parts()
             if (last is None or part.arrived <= last)
             and (start_nano is None or part.last_nano >= start_nano)
             and (end_nano is None or part.first_nano < end_nano)
         ]
-        start = pl.col(START)
-        found = self.read(some)
-        if start_nano is not None:
-            found = found.filter(start >= start_nano)
-        return found if end_nano is None else found.filter(start < end_nano)
 
     def read(self, some: Sequence[Part]) -> pl.LazyFrame:
         """Return the rows of some files."""
