@@ -23,6 +23,7 @@ from tracelens.taught import Taught
 LOG = logging.getLogger(__name__)
 EVERY_SECONDS = 60.0
 RETRY_SECONDS = 600.0  # after it failed
+SWEEP_SECONDS = 600.0  # between two looks for files of rollups that nobody needs
 JUMP_SECONDS = 3_600.0  # of the clock, since we began
 
 
@@ -33,6 +34,7 @@ class Maintenance:
         self._store, self._keep, self._taught = store, keep, taught
         self._began = time.time() - time.monotonic()
         self._jumped = False
+        self._sweep_from = time.monotonic()
 
     def start(self, stop: threading.Event) -> threading.Thread:
         """Begin on a thread of its own."""
@@ -54,12 +56,14 @@ class Maintenance:
         """Settle an hour, let go of what is too old, and compact an hour: what is settled first stays counted."""
         store = Store.open(self._store)
         settle(store, taught=self._taught, hours=1, stop=stop.is_set, told=_tell_settled)
+        rollups = Rollups(store)
         if not self._keep.everything and self._clock_is_sound():
             gone = retain(store, self._keep)
             for hour in gone:
                 LOG.info("let go of %s: %d spans, %d bytes", hour.name, hour.spans, hour.size)
-            rollups = Rollups(store)
             let_go(rollups, [hour.name for hour in gone], self._keep.rollup_seconds)
+        if time.monotonic() >= self._sweep_from:  # one who was killed may have left some, whatever is kept
+            self._sweep_from = time.monotonic() + SWEEP_SECONDS
             sweep(rollups)
         compact(store, hours=1, stop=stop.is_set, told=_tell)
 

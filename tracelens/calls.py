@@ -91,11 +91,13 @@ class Calls:
     evidence: Evidence  # what these traces tell of others
 
 
-def calls(forest: Forest, taught: Taught = NOTHING, learned: Evidence | None = None) -> Calls:
+def calls(
+    forest: Forest, taught: Taught = NOTHING, learned: Evidence | None = None, drawn_of: pl.DataFrame | None = None
+) -> Calls:
     """Return the calls of a forest.
 
     taught: what the mesh's owner says of routes and sampling. learned: the evidence of more traces than these,
-    by which they are judged; by their own without it.
+    by which they are judged; by their own without it. drawn_of: DRAWS of more traces, where only that is known of them.
     Every trace has at least one call: where no span is an entry, the primary root is.
     """
     facts = _of_their_proxy(forest, _facts(forest.told, taught))
@@ -115,7 +117,7 @@ def calls(forest: Forest, taught: Taught = NOTHING, learned: Evidence | None = N
     known = learned or own
     operation, rule = _capped(facts, operation, rule, known)
     echoes &= facts["workload"].is_in(dropping(known.echoes).implode()).to_numpy()
-    sampled = sampling(forest, drawn, taught, known.draws)
+    sampled = sampling(forest, drawn, taught, known.draws if drawn_of is None else drawn_of)
     return Calls(
         table=_table(forest, facts, folded, operation, sampled, echoes),
         rule=rule,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from pathlib import Path
@@ -66,3 +67,21 @@ def test_it_looks_by_itself_and_ends_when_told(store: Store, monkeypatch: pytest
     stop.set()
     thread.join(10)
     assert not thread.is_alive()
+
+
+def test_what_nobody_needs_of_rollups_goes_though_everything_is_kept(store: Store) -> None:
+    """Files whose commit never came: of one that was killed."""
+    caring = Maintenance(store.path, Retention())
+    caring.look(threading.Event())
+    needed = set(store.path.glob("_rollups/*/*/*.parquet"))
+    left = store.path / "_rollups" / "route_hours" / next(iter(needed)).parent.name / "part-left.parquet"
+    left.parent.mkdir(exist_ok=True)
+    left.write_bytes(b"half")
+    os.utime(left, (0, 0))
+    caring.look(threading.Event())
+    assert left.exists()  # it looks now and then only
+    caring._sweep_from = 0
+    caring.look(threading.Event())
+    assert needed
+    assert not left.exists()
+    assert needed < set(store.path.glob("_rollups/*/*/*.parquet"))

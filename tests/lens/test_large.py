@@ -210,6 +210,11 @@ def test_what_fits_stays_in_memory(tmp_path: Path) -> None:
     assert not (tmp_path / "never").exists()
 
 
+def test_half_of_what_is_free_is_taken_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tracelens.lens.free_memory", lambda: 1_000)
+    assert Lens(FrameSource(synthetic(10))).room.memory == 500
+
+
 def test_a_changed_dump_is_another_one(tmp_path: Path) -> None:
     """What is on disk of a file is not taken for that file when it has changed."""
     file = tmp_path / "spans.parquet"

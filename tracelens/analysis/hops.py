@@ -52,7 +52,7 @@ from tracelens.calls import CALLS, Calls
 from tracelens.calls import calls as fold
 from tracelens.forest import Forest, over_traces
 from tracelens.repair import TRACE_MARK
-from tracelens.spans import PRODUCER, whole
+from tracelens.spans import PRODUCER, owned, whole
 
 Level = Literal["L0", "L1", "L2", "L3"]
 LEVELS: tuple[Level, ...] = ("L0", "L1", "L2", "L3")
@@ -139,9 +139,8 @@ def sends(calls: Calls, forest: Forest) -> pl.DataFrame:
 def unjudged(forest: Forest, calls: Calls, *, most: Level = "L3") -> pl.DataFrame:
     """Return requests as each tells by itself: of REQUESTS but MISSING, and of RAW."""
     n = len(forest.parent)
-    spans = forest.spans
     stage, near, branches = np.zeros(n, np.int8), np.empty(n, np.int64), np.zeros(n, np.int64)
-    message = _flags(spans["kind"] == PRODUCER)
+    message = _flags(forest.told.column("kind") == PRODUCER)
     is_entry = _entries(calls)
     _hops.find_stages(
         forest.parent, calls.role, calls.direction, is_entry, message, forest.blocking, stage, near, branches
@@ -240,10 +239,11 @@ def _entries(calls: Calls) -> Bool:
 
 def _phases(forest: Forest) -> tuple[I64, I64]:
     """Return (nanoseconds until a proxy passed the request on, from then until the answer had come; -1 unknown)."""
-    spans = forest.spans
-    columns = spans.columns
-    sent = whole(columns, semconv.ENVOY_SENT_US) * 1_000
-    held = whole(columns, semconv.ENVOY_HELD_US) * 1_000
+    told = forest.told
+    keys = owned(told.columns, "attr", (*semconv.ENVOY_SENT_US, *semconv.ENVOY_HELD_US))
+    spans = told.select("start_time_unix_nano", "events", *keys)
+    sent = whole(keys, semconv.ENVOY_SENT_US) * 1_000
+    held = whole(keys, semconv.ENVOY_HELD_US) * 1_000
     found = spans.select(pl.int_range(pl.len()).alias("row"), sent=sent, held=held)
     if spans["events"].null_count() < len(spans):
         # Events are read for spans that have the two, as text: OTLP JSON writes keys in one order or the other.
@@ -275,7 +275,6 @@ def _table(
     layers: I64,
 ) -> pl.DataFrame:
     """Return REQUESTS in the order of `top`."""
-    spans = forest.spans
     above = np.where(side >= 0, side, forest.parent[np.maximum(entry, 0)])
     caller_call = np.where(above >= 0, calls.call[above], -1)
     caller_row = np.where(caller_call >= 0, caller_call, above)
@@ -291,7 +290,7 @@ def _table(
         {
             "span": np.where(entry >= 0, entry, np.maximum(caller_row, 0)),
             "trace": forest.trace_of(top),
-            "trace_id": spans["trace_id"].gather(top),
+            "trace_id": forest.told.gather(["trace_id"], top)["trace_id"],
             "service": _labels(calls.service, entry),
             "namespace": _labels(calls.table["namespace"], np.where(entry >= 0, in_table, -1)),
             "route": _labels(calls.operation, entry),
@@ -312,8 +311,8 @@ def _table(
             "expected": reached | ~to_nobody,
             "level": pl.Series(LEVELS, dtype=pl.String).gather(pl.Series(level, dtype=pl.UInt32)),
             "tries": tries,
-            "resent": resent(spans, side),
-            "new_request_id": new_request_id(spans, sender, caller_call),
+            "resent": resent(forest, side),
+            "new_request_id": new_request_id(forest, sender, caller_call),
             **{name: _nullable(layers[:, k]) for k, name in enumerate(LAYER_COLUMNS)},
             "peer": peers(forest, np.maximum(side, 0)),
             "asked": calls.operation.gather(np.maximum(side, 0)),

@@ -17,6 +17,7 @@ from tracelens.analysis.coverage import COVERAGE, REASONS
 from tracelens.analysis.edges import EDGES, busiest
 from tracelens.analysis.profile import PROFILE_BUCKETS, merge
 from tracelens.analysis.routes import KEY, ROUTES, SERIES, Z95, by_impact
+from tracelens.learned import DRAWS
 
 MINUTE_NANO = 60_000_000_000
 HOUR_NANO = 60 * MINUTE_NANO
@@ -83,6 +84,9 @@ FACTS = pl.Schema(
 )
 TRACES, COMPLETE, SPANS, LATE, ARRIVED = "traces", "complete traces", "spans", "late spans", "arrived"
 TOLD, REPAIR, TAUGHT = "told:", "repair:", "taught:"
+# Traces whose request ids were drawn by chance, by the workload they begin at; weight: the greatest id. At the hour
+# they came.
+DRAWN = "drawn:"
 FACT_PARTS = ("what", "weight")
 # One row a trace that is settled: what a search shows, and which traces come late if spans of them still do.
 TRACE_ROWS = pl.Schema(
@@ -182,6 +186,26 @@ def added(cells: Sequence[pl.DataFrame]) -> pl.DataFrame:
     return named.select(PROFILE_CELLS.names()).sort(PROFILE_PARTS)
 
 
+def drawn_facts(draws: pl.DataFrame, hour_nano: int) -> pl.DataFrame:
+    """Return FACTS that tell DRAWS of an hour of arrival."""
+    what = pl.concat_str(pl.lit(DRAWN), pl.col("begins"))
+    told = draws.drop_nulls("begins").select(
+        start_unix_nano=pl.lit(hour_nano), what=what, weight="greatest", n="traces"
+    )
+    return told.cast(FACTS)
+
+
+def draws_of(facts: pl.DataFrame) -> pl.DataFrame:
+    """Return the DRAWS that FACTS tell, of all their hours together."""
+    told = facts.filter(pl.col("what").str.starts_with(DRAWN))
+    return (
+        told.group_by(begins=pl.col("what").str.strip_prefix(DRAWN))
+        .agg(traces=pl.col("n").sum(), greatest=pl.col("weight").max())
+        .cast(DRAWS)
+        .sort("begins")
+    )
+
+
 def coarser(cells: pl.LazyFrame, width_nano: int, parts: Sequence[str] = ROUTE_PARTS) -> pl.LazyFrame:
     """Return cells of minutes added up to wider ones, or cells of the same width to one of each kind."""
     names = cells.collect_schema().names()
@@ -227,13 +251,29 @@ def summary(cells: pl.LazyFrame, *, weighted: bool = False) -> pl.DataFrame:
     return every.select("n", "calls", "errors", "p50_nano", "p90_nano", "p99_nano", "censored", "error_rate")
 
 
+def stretches(cells: pl.LazyFrame, start_nano: int, end_nano: int, points: int) -> pl.LazyFrame:
+    """Return what `series` looks at of cells, added up: each is at the start of its stretch."""
+    keys = ("start_unix_nano", "service", "route", "is_root", "error", "censored", "bucket")
+    names = pl.col("service", "route")  # by their numbers: of a day there are a million cells
+    return (
+        cells.with_columns(_stretch(start_nano, end_nano, points), names.cast(pl.Categorical()))
+        .group_by(keys)
+        .agg(pl.col("n", "weight").sum(), pl.col("max_nano").max())
+        .with_columns(names.cast(pl.String))
+    )
+
+
+def _stretch(start_nano: int, end_nano: int, points: int) -> pl.Expr:
+    """Return the start of the stretch that a cell is in: that where it begins."""
+    width = max((end_nano - start_nano) // points, 1)
+    return ((pl.col("start_unix_nano") - start_nano) // width).clip(0, points - 1) * width + start_nano
+
+
 def series(
     cells: pl.LazyFrame, start_nano: int, end_nano: int, points: int, by: Sequence[str], *, weighted: bool = False
 ) -> pl.DataFrame:
     """Return SERIES in `points` equal stretches of [start_nano, end_nano): a cell is where it begins."""
-    width = max((end_nano - start_nano) // points, 1)
-    stretch = ((pl.col("start_unix_nano") - start_nano) // width).clip(0, points - 1) * width + start_nano
-    placed = cells.with_columns(bucket_start_unix_nano=stretch)
+    placed = cells.with_columns(bucket_start_unix_nano=_stretch(start_nano, end_nano, points))
     missing = [pl.lit(None, pl.String).alias(name) for name in ("service", "route") if name not in by]
     return (
         measured(placed, (*by, "bucket_start_unix_nano"), weighted=weighted)
@@ -279,10 +319,11 @@ def _by_bucket(cells: pl.LazyFrame, keys: Sequence[str]) -> pl.LazyFrame:
     """Return whole calls by key and bucket, buckets in order."""
     names = cells.collect_schema().names()
     exemplar = [EXEMPLAR] if "trace_id" in names else []
+    sums = [name for name in ("n", "weight", "sum_nano", "weighted_nano") if name in names]
     return (
         cells.filter(WHOLE)
         .group_by(*keys, "bucket")
-        .agg(pl.col("n", "weight", "sum_nano", "weighted_nano").sum(), pl.col("max_nano").max(), *exemplar)
+        .agg(pl.col(sums).sum(), pl.col("max_nano").max(), *exemplar)
         .sort("bucket")
     )
 

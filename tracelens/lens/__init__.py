@@ -89,7 +89,7 @@ class Lens:
     def __init__(self, source: Source, taught: Taught = NOTHING, room: Room | None = None) -> None:
         self.source = source
         self.taught = taught
-        self.room = room or Room()
+        self.room = room or Room(memory=free_memory() // 2)
         self._memory: Memory | Still = Memory()
         self._longs = Longs()
         self._pruning = Pruning()
@@ -108,8 +108,9 @@ class Lens:
     ) -> Lens:
         """Return the Lens on a store, a data directory, or a dump.
 
-        taught: what the mesh's owner says of it. room: how much memory answers over many traces may take; what is
-        more goes by disk. Those about single calls (series, heatmaps, exemplars, traces) take what they need.
+        taught: what the mesh's owner says of it. room: how much memory answers over many traces may take, half of what
+        is free unless told; what is more goes by disk. Those about single calls (series, heatmaps, exemplars, traces)
+        take what they need.
         Raises InputError, at the first question, when there is nothing that can be read.
         """
         return cls(open_source(source, input_format=input_format, strict=strict), taught, room)
@@ -172,7 +173,7 @@ class Lens:
         def make() -> Long | None:
             return long_window(self.source, question, self._memory, self.taught, width_nano, self.room.memory)
 
-        return self._longs.get(self.version(), (question, width_nano), make)
+        return self._longs.get(self.source.version(), (question, width_nano), make)
 
     def routes(self, question: Question) -> Answer:
         """Which routes are there, how fast, how often wrong."""

@@ -126,7 +126,7 @@ def analysed(
     forest = forests.link(loaded.spans, skew=skew)
     settled, next_settle = _settled(forest, now_nano) if live else (np.ones(forest.traces, np.bool_), None)
     times = forest.told.select("start_time_unix_nano", "end_time_unix_nano")
-    folded = calls(forest, taught, learned)
+    folded = calls(forest, taught, learned, loaded.draws)
     info = SourceInfo(
         kind=described.kind,
         format=described.format,

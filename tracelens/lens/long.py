@@ -8,6 +8,7 @@ the two is added up. Windows are those of whole minutes; of profiles, whole hour
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -17,10 +18,11 @@ import polars as pl
 from tracelens.analysis import rollups
 from tracelens.analysis.bands import Band
 from tracelens.analysis.edges import without_gateways
-from tracelens.analysis.profile import PROFILE_BUCKETS, cut, merge
+from tracelens.analysis.profile import cut
 from tracelens.analysis.rollups import HOUR_NANO, MINUTE_NANO
 from tracelens.analysis.settled import profile_cells
 from tracelens.lens.analysed import Analysed, Memory, Still
+from tracelens.lens.long_profile import sums
 from tracelens.lens.question import Answer, Method, Question, SourceInfo
 from tracelens.lens.routes import Route, is_route
 from tracelens.lens.sources import Loaded, Source, StoreSource
@@ -88,6 +90,8 @@ class Long:
     tail: Analysed  # of what is not settled
     last: str  # the hour of arrival that was the last to be settled: others may be, meanwhile
     _cells: dict[int, pl.DataFrame] = field(default_factory=dict, init=False, repr=False)
+    _in_stretches: dict[int, pl.DataFrame] = field(default_factory=dict, init=False, repr=False)  # by their number
+    _sums: dict[Route | None, pl.DataFrame] = field(default_factory=dict, init=False, repr=False)  # of profiles
 
     @cached_property
     def weighted(self) -> bool:
@@ -115,7 +119,7 @@ class Long:
         """Return SERIES rows of one route, or of every route and (service null) of all first calls of traces."""
         start, end = self.bounds
         wide = HOUR_NANO if (end - start) // points >= FINE * HOUR_NANO else MINUTE_NANO
-        cells = self.cells(wide)
+        cells = self._stretches(wide, points)
         one = ("service", "route")
         if route is not None:
             rows = rollups.series(cells.filter(is_route(route)), start, end, points, one, weighted=self.weighted)
@@ -133,16 +137,9 @@ class Long:
 
     def profile(self, route: Route | None, bands: Sequence[Band]) -> Answer:
         """Return PROFILE rows: bands are cut between log buckets, so that they are off by 2 % of latency at most."""
-        table = self.tail.selected(self.question)
-        spans = self.tail.calls.table.join(table.select("span"), on="span", how="semi")
-        fresh = profile_cells(self.tail.forest, replace(self.tail.calls, table=spans))
-        cells = pl.concat([self.rollups.profiles.scan(*self.bounds, last=self.last), fresh.lazy()])
-        if route is None:
-            kept = cells.filter(pl.col("entry_service").is_null()).collect()
-        else:
-            kept = cells.filter(entry_service=route[0], entry_route=route[1]).collect()
-        sums = merge([kept.with_columns(route=pl.lit(None, pl.String)).select(PROFILE_BUCKETS.names())])
-        return Answer(rows=cut(sums, bands), source=self.info, method=self.method)
+        if route not in self._sums:
+            self._sums[route] = sums(self.rollups.profiles, self.bounds, self.last, self._fresh_profiles, route)
+        return Answer(rows=cut(self._sums[route], bands), source=self.info, method=self.method)
 
     def traces(self, slowest: int | None, limit: int) -> Answer:
         """Return one row a trace that begins in the window, newest first, or the `slowest` ones."""
@@ -170,12 +167,30 @@ class Long:
     def cells(self, wide: int) -> pl.LazyFrame:
         """Return ROUTE_CELLS that the question is about. wide: an hour where cells may be that wide, or a minute."""
         if wide not in self._cells:
-            table = self.tail.selected(self.question).lazy()
-            cells = pl.concat([self._scan(self.rollups.routes, wide), rollups.route_cells(table, MINUTE_NANO)])
-            for condition in self.question.conditions:
-                cells = cells.filter(of_call(condition))
-            self._cells[wide] = cells.collect()
+            self._cells[wide] = self._all_cells(wide).collect()
         return self._cells[wide].lazy()
+
+    def _all_cells(self, wide: int) -> pl.LazyFrame:
+        """Return the same, not read yet."""
+        table = self.tail.selected(self.question).lazy()
+        cells = pl.concat([self._scan(self.rollups.routes, wide), rollups.route_cells(table, MINUTE_NANO)])
+        for condition in self.question.conditions:
+            cells = cells.filter(of_call(condition))
+        return cells
+
+    def _stretches(self, wide: int, points: int) -> pl.LazyFrame:
+        """Return the cells of a series, which are fewer: they are kept, and each series adds them up."""
+        if points not in self._in_stretches:
+            cells = self.cells(wide) if wide == HOUR_NANO else self._all_cells(wide)  # those other answers look at, too
+            found = rollups.stretches(cells, *self.bounds, points)
+            self._in_stretches[points] = found.collect()
+        return self._in_stretches[points].lazy()
+
+    @cached_property
+    def _fresh_profiles(self) -> pl.DataFrame:
+        table = self.tail.selected(self.question)
+        spans = self.tail.calls.table.join(table.select("span"), on="span", how="semi")
+        return profile_cells(self.tail.forest, replace(self.tail.calls, table=spans))
 
     @cached_property
     def _edges(self) -> pl.LazyFrame:
@@ -252,13 +267,19 @@ class Longs:
         """Return what was made of a question at a version of the source."""
         with self._lock:
             place = (version, key) if self._above is None else key
-            if place not in self._kept:
+            if place not in self._kept or (self._above is None and self._is_over(self._kept[place])):
                 self._kept[place] = make() if self._above is None else self._above.get(version, key, make)
             found = self._kept[place] = self._kept.pop(place)
             if self._above is None:
                 for oldest in [*self._kept][:-REMEMBERED]:
                     del self._kept[oldest]
             return found
+
+    @staticmethod
+    def _is_over(found: Long | None) -> bool:
+        """Whether a trace that was open then is settled now."""
+        settles = None if found is None else found.tail.next_settle_nano
+        return settles is not None and settles <= time.time_ns()
 
 
 def long_window(

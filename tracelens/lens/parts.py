@@ -56,6 +56,7 @@ class Parts:
     folder: Path
     told: Told
     skew: bool = True
+    draws: pl.DataFrame | None = None  # DRAWS of all traces, where these are not all
     now_nano: int = field(default_factory=time.time_ns)
     learned: Evidence | None = None  # by all units, once they have been looked at
     _known: dict[int, _Known] = field(default_factory=dict)
@@ -88,6 +89,8 @@ class Parts:
             if self.learned is not None and not waiting:
                 break
             self.learned = merge(self._known[unit.number].evidence for unit in units)
+            if self.draws is not None:
+                self.learned = replace(self.learned, draws=self.draws)
         names = {path.name.split(".")[2] for path in self.folder.glob(f"{key}.{units[0].number}.*.parquet")}
         return {what: [self._file(key, unit, what) for unit in units] for what in sorted(names)}
 
@@ -163,7 +166,7 @@ class Parts:
 
     def _analysed(self, spans: pl.DataFrame) -> Analysed:
         return analysed(
-            Loaded(spans),
+            Loaded(spans, draws=self.draws),
             self.buckets.described,
             live=self.source.live,
             now_nano=self.now_nano,

@@ -2,7 +2,8 @@
 
 Owns the choice. What is left out has no matching call; but what all traces tell
 together (how many of them a mesh keeps, by their request ids) would be told by
-fewer, so that a mesh that keeps a part, and tells it in that way, is read whole.
+fewer. That is what settled traces told of the window, or the last of them; where
+rollups of before do not say it, and the mesh keeps a part, it is read whole.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class Pruned(StoreSource):
     def load(self, start_nano: int | None, end_nano: int | None, keys: Collection[str]) -> Loaded:
         columns = [name for name in self.store.columns() if is_needed(name, keys)]
         spans = self.scan(start_nano, end_nano, columns).filter(self._among(start_nano, end_nano))
-        return Loaded(with_left_out(spans).collect())
+        return Loaded(with_left_out(spans).collect(), draws=self.draws(start_nano, end_nano))
 
     def parts(self, start_nano: int | None, end_nano: int | None, keys: Collection[str]) -> Iterator[Loaded]:
         among = self._among(start_nano, end_nano)
@@ -54,6 +55,11 @@ class Pruned(StoreSource):
         traces = max(known.select(pl.col("n").sum()).collect().item() or 0, 1)
         every = super().weight(start_nano, end_nano)
         return min(every, every * found // traces)
+
+    def draws(self, start_nano: int | None, end_nano: int | None) -> pl.DataFrame | None:
+        """Return DRAWS of all settled traces of a window; None where nothing tells it."""
+        found = rollups.draws_of(_facts(self, start_nano, end_nano))
+        return found if len(found) else None
 
     def _among(self, start_nano: int | None, end_nano: int | None) -> pl.Expr:
         return pl.col("trace_id").is_in(self._ids(start_nano, end_nano).implode())
@@ -96,10 +102,11 @@ class Pruning:
 
 def pruned(source: Source, question: Question) -> Source:
     """Return `Pruned` where it is less to read, else the source."""
-    if not isinstance(source, StoreSource) or source.rows(question.start_nano, question.end_nano) <= LEAST_SPANS:
+    window = question.start_nano, question.end_nano
+    if not isinstance(source, StoreSource) or source.rows(*window) <= LEAST_SPANS:
         return source
     kept = tuple(one for one in question.conditions if _is_pruning(one))
-    if not kept or source.rollups.settled() < 0 or _sampled_by_ids(source, question):
+    if not kept or source.rollups.settled() < 0 or not _is_rate_known(_facts(source, *window)):
         return source
     return Pruned(source.path, conditions=kept)
 
@@ -113,8 +120,15 @@ def _is_pruning(condition: Condition) -> bool:
     )
 
 
-def _sampled_by_ids(source: StoreSource, question: Question) -> bool:
-    start = None if question.start_nano is None else question.start_nano // HOUR_NANO * HOUR_NANO
-    told = source.rollups.facts["hours"].scan(start, question.end_nano)
-    by_ids = told.filter(what=f"{rollups.TOLD}{TOLD_BY[REQUEST_ID]}").select((pl.col("weight") != 1).any())
-    return bool(by_ids.collect().item())
+def _facts(source: StoreSource, start_nano: int | None, end_nano: int | None) -> pl.DataFrame:
+    """Return FACTS of the hours of a window, or of the last hour before it that is settled."""
+    last = source.rollups.settled() * HOUR_NANO
+    start = None if start_nano is None else min(start_nano // HOUR_NANO * HOUR_NANO, last)
+    # What began in the window may have come in the hour after it.
+    return source.rollups.facts["hours"].scan(start, None if end_nano is None else end_nano + HOUR_NANO).collect()
+
+
+def _is_rate_known(facts: pl.DataFrame) -> bool:
+    """Whether FACTS say what the request ids of all traces tell together."""
+    by_ids = facts.filter((pl.col("what") == f"{rollups.TOLD}{TOLD_BY[REQUEST_ID]}") & (pl.col("weight") != 1))
+    return bool(by_ids["n"].sum() <= rollups.draws_of(facts)["traces"].sum())

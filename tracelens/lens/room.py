@@ -19,6 +19,7 @@ import polars as pl
 from tracelens import _cache
 from tracelens.lens.buckets import Told, fill
 from tracelens.lens.parts import Parts
+from tracelens.lens.pruned import Pruned
 from tracelens.lens.question import Question
 from tracelens.lens.sources import Source
 from tracelens.taught import Taught
@@ -67,7 +68,14 @@ class Room:
             self.told,
         )
         yield Parts(
-            buckets=buckets, source=source, question=question, taught=taught, folder=folder, told=self.told, skew=skew
+            buckets=buckets,
+            source=source,
+            question=question,
+            taught=taught,
+            folder=folder,
+            told=self.told,
+            skew=skew,
+            draws=source.draws(question.start_nano, question.end_nano) if isinstance(source, Pruned) else None,
         )
         if self.scratch is None:
             self._answered.add(folder)

@@ -40,6 +40,7 @@ class Loaded:
     rejected: int = 0
     losses: tuple[str, ...] = ()
     late: int = 0  # spans that are left out, because their traces are settled and counted elsewhere
+    draws: pl.DataFrame | None = None  # DRAWS of all traces, where these are not all
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,7 @@ from tracelens.analysis.rollups import (
     TAUGHT,
     added,
     coarser,
+    drawn_facts,
 )
 from tracelens.analysis.settled import facts, rows_of
 from tracelens.calls import calls
@@ -48,6 +49,7 @@ from tracelens.settle.tables import CARRIED, WIDTHS, Rollups, digest, known_trac
 from tracelens.store.compact import cuts
 from tracelens.store.files import DataFile
 from tracelens.taught import Taught
+from tracelens.threads import each
 
 MOST_ROWS = 250_000  # spans linked at once: in 0.6 GB of memory, beside a collector's writer
 TAIL_NANO = MINUTE_NANO  # before the last span of an hour came: traces that may go on; and after it, when they do
@@ -121,10 +123,14 @@ class Hour:
             rollups.carried.put(carried, self.hour, self.number)
             if not rollups.traces.put(tables["traces"], self.hour, self.number):
                 return None  # somebody else settles it
-        for level, width in WIDTHS.items():
-            for name, parts in (("routes", ROUTE_PARTS), ("edges", EDGE_PARTS), ("facts", FACT_PARTS)):
-                cells = coarser(tables[name].lazy(), width, parts).sort("start_unix_nano", *parts).collect()
-                getattr(rollups, name)[level].put(cells, self.hour, self.number)
+
+        def put(name: str, level: str, parts: Sequence[str]) -> None:
+            cells = coarser(tables[name].lazy(), WIDTHS[level], parts).sort("start_unix_nano", *parts).collect()
+            getattr(rollups, name)[level].put(cells, self.hour, self.number)
+
+        kinds_of = (("routes", ROUTE_PARTS), ("edges", EDGE_PARTS), ("facts", FACT_PARTS))
+        # Each waits for the disk: some at once.
+        each(put, [(name, level, parts) for name, parts in kinds_of for level in WIDTHS])
         rollups.profiles.put(tables["profiles"], self.hour, self.number)
         return Settled(self.hour, rows, len(tables["traces"]), len(late), len(carried))
 
@@ -140,6 +146,7 @@ class Hour:
             judgement = self._judgement(ranges, evidence)
         made: dict[str, list[pl.DataFrame]] = {"traces": [], "routes": [], "edges": [], "profiles": [], "facts": []}
         late, carried, n = [_late_of()], [CARRIED.to_frame()], 0
+        known = []
         for chunk in self._chunks(ranges):
             forest = forests.link(chunk.spans)
             folded = calls(forest, self.taught, evidence)
@@ -149,9 +156,11 @@ class Hour:
                 made[name].append(part)
             late.append(chunk.late)
             carried.append(chunk.carried)
+            known.append(folded.evidence)
             n += 1
         if n < len(ranges):
             return None
+        made["facts"].append(drawn_facts(merge_evidence(known).draws, self.number * HOUR_NANO))
         tables = {name: pl.concat(rows) for name, rows in made.items()}
         tables["profiles"] = added([tables["profiles"]])
         return tables, pl.concat(late), pl.concat(carried)

@@ -25,6 +25,7 @@ from tracelens.store.files import hour_of
 from tracelens.store.fold import GRACE_SECONDS, STRAY_SECONDS
 from tracelens.store.rollups import Rollup
 from tracelens.taught import Taught
+from tracelens.threads import each
 
 NEAR_NANO = HOUR_NANO  # spans of one trace begin so near to each other, clocks that are off included
 CARRIED = pl.Schema({"trace_id": pl.Binary(), "start_unix_nano": pl.Int64()})
@@ -70,7 +71,8 @@ class Rollups:
 
     def settled(self) -> int:
         """Return the number of the last hour of arrival that all tables hold, hours since 1970; -1 for none."""
-        return min(table.settled() for table in (self.traces, *self.summed))
+        tables = (self.traces, *self.summed)
+        return min(each(Rollup.settled, [(table,) for table in tables]))  # opening one waits for its log
 
 
 def number_of(hour: str) -> int:
@@ -87,9 +89,12 @@ def known_traces(rollups: Rollups, spans: pl.DataFrame, *, last: str | None = No
     """Return the ids of traces, of those that spans are of, that are settled. last: up to this hour of arrival."""
     start = pl.col("start_time_unix_nano")
     traces = spans.lazy().group_by("trace_id").agg(first=start.min(), last=start.max()).collect()
+    earliest, latest = traces.select(pl.col("first").min(), pl.col("last").max()).row(0)
     found = [pl.Series("trace_id", [], pl.Binary())]
-    for part in rollups.traces.parts():
+    for part in rollups.traces.parts() if len(traces) else ():
         if last is not None and part.arrived > last:
+            continue
+        if earliest > part.last_nano + NEAR_NANO or latest < part.first_nano - NEAR_NANO:
             continue
         near = (pl.col("first") <= part.last_nano + NEAR_NANO) & (pl.col("last") >= part.first_nano - NEAR_NANO)
         some = traces.filter(near)

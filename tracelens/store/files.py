@@ -162,10 +162,9 @@ def sync(path: Path) -> None:
 
 def sync_log(table: Path, since: int) -> None:
     """Put commits after version `since`, and the folder of the log, on disk: deltalake syncs nothing."""
-    for number, commit in _commits(table):
-        if number > since:
-            with suppress(FileNotFoundError):  # a checkpoint sums it up since it was listed
-                sync(commit)
+    for _, commit in _commits(table, since):
+        with suppress(FileNotFoundError):  # a checkpoint sums it up since it was listed
+            sync(commit)
     sync(table / LOG)
 
 
@@ -193,12 +192,16 @@ def has_log(table: Path) -> bool:
     return any(any((table / LOG).glob(pattern)) for pattern in ("*.checkpoint.parquet", "*.json"))
 
 
-def _commits(table: Path) -> list[tuple[int, Path]]:
-    """Return (version, file) of the commits that no checkpoint sums up, in their order."""
+def _commits(table: Path, since: int = -1) -> list[tuple[int, Path]]:
+    """Return (version, file) of the commits after a version that no checkpoint sums up, in their order."""
     log = table / LOG
-    summed = max((int(path.name.partition(".")[0]) for path in log.glob("*.checkpoint.parquet")), default=-1)
-    found = ((int(path.stem), path) for path in log.glob("*.json") if path.stem.isdigit())
-    return sorted((number, path) for number, path in found if number > summed)
+    # Names only: the log of a month may have hundreds, and is looked at with each commit.
+    names = os.listdir(log) if log.is_dir() else []  # noqa: PTH208
+    summed = max((int(name.partition(".")[0]) for name in names if name.endswith(".checkpoint.parquet")), default=-1)
+    last = max(summed, since)
+    told = (name.partition(".") for name in names)
+    numbers = (int(stem) for stem, _, kind in told if kind == "json" and stem.isdigit())
+    return [(number, log / f"{number:020}.json") for number in sorted(numbers) if number > last]
 
 
 def _is_whole(commit: Path) -> bool:

@@ -29,7 +29,7 @@ LEVEL = 9  # of zstd: written once, read for years
 ROW_GROUP = 50_000
 APPLICATION = "settle"
 START = "start_unix_nano"
-CHECKPOINT_EVERY = 50  # commits
+CHECKPOINT_EVERY = 10  # commits, an hour of arrival each: what a reader who comes anew has to go through
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,7 @@ class Rollup:
         self.name, self.schema = name, schema
         self.place = store.below(f"{FOLDER}/{name}", ARRIVED)
         self._is_there = False
+        self._is_mended = False
         self._listed: tuple[int, list[Part]] | None = None
         self._table: DeltaTable | None = None
 
@@ -94,18 +95,23 @@ class Rollup:
 
         last: the last hour of arrival whose rows are wanted; another may be settled at any time.
         """
-        some = [
+        start = pl.col(START)
+        found = self.read(self.holding(start_nano, end_nano, last=last))
+        if start_nano is not None:
+            found = found.filter(start >= start_nano)
+        return found if end_nano is None else found.filter(start < end_nano)
+
+    def holding(
+        self, start_nano: int | None = None, end_nano: int | None = None, *, last: str | None = None
+    ) -> list[Part]:
+        """Return the files that may hold rows that start in [start_nano, end_nano); see `scan`."""
+        return [
             part
             for part in self.parts()
             if (last is None or part.arrived <= last)
             and (start_nano is None or part.last_nano >= start_nano)
             and (end_nano is None or part.first_nano < end_nano)
         ]
-        start = pl.col(START)
-        found = self.read(some)
-        if start_nano is not None:
-            found = found.filter(start >= start_nano)
-        return found if end_nano is None else found.filter(start < end_nano)
 
     def read(self, some: Sequence[Part]) -> pl.LazyFrame:
         """Return the rows of some files."""
@@ -120,7 +126,7 @@ class Rollup:
         number: of the hour. No rows are a commit, too: it says that the hour is done.
         """
         self._create()
-        table = self._fresh()
+        table = self._current()
         done = table.transaction_version(APPLICATION)
         if done is not None and done >= number:
             self.place.sync_log(-1)
@@ -149,7 +155,7 @@ class Rollup:
             for part in gone
         ]
         with suppress(CommitFailedError):  # somebody else lets go of the same
-            self._commit(self._fresh(), removed, None)
+            self._commit(self._current(), removed, None)
             return len(gone)
         return 0
 
@@ -181,7 +187,9 @@ class Rollup:
             raise StoreError(f"{self.place}: the rollup cannot be read: {error}. Is _delta_log whole?") from error
 
     def _create(self) -> None:
-        self.place.mend()
+        if not self._is_mended:  # once: a power cut that tears a log ends us, too
+            self.place.mend()
+            self._is_mended = True
         if self.exists():
             return
         self.place.prepare()
@@ -199,6 +207,7 @@ class Rollup:
 
     def _commit(self, table: DeltaTable, actions: Sequence[AddAction | RemoveAction], number: int | None) -> None:
         transactions = [] if number is None else [Transaction(APPLICATION, number)]
+        before = table.version()
         with self.place.alone(), self.place.told():
             self.place.fresh(actions)
             table.create_write_transaction(
@@ -211,12 +220,13 @@ class Rollup:
                     create_checkpoint=False, cleanup_expired_logs=False
                 ),
             )
-        self.place.sync_log(table.version())
+        self.place.sync_log(before)
         current = self._current()
-        if current.version() % CHECKPOINT_EVERY == 0:
+        if current.version() // CHECKPOINT_EVERY > before // CHECKPOINT_EVERY:
             with self.place.told():
                 current.create_checkpoint()
                 self.place.sync_checkpoint(current.version())
+                current.cleanup_metadata()
 
     def _write(self, rows: pl.DataFrame, arrived: str) -> AddAction:
         path = f"{ARRIVED}={arrived}/part-{uuid.uuid4().hex}.parquet"
