@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from tracelens._kernels import inline, intrinsic, kernel
 
+long: Any = np.int64  # of a constant: numba would compile a kernel anew for each
 Bytes = NDArray[np.uint8]  # always read-only, as np.frombuffer gives it: kernels compile once per kind
 
 MAX_DEPTH = 100  # upb's kUpb_WireFormat_DefaultDepthLimit
@@ -147,9 +148,9 @@ def short(buffer: Bytes, at: int, end: int) -> tuple[int, int]:
 
 @inline
 def plain(buffer: Bytes, at: int, end: int) -> tuple[int, int, int]:
-    """Look for a KeyValue at [at, end) as everybody writes it: a key, then one value that is text or a whole number.
+    """Look for a KeyValue at [at, end) as everybody writes it: a key, then one value that is text or a number.
 
-    Returns (bytes of the key, tag of the value, where it begins: its text, or its varint). The tag is 0 for all
+    Returns (bytes of the key, tag of the value, where it begins: its text, or its number). The tag is 0 for all
     others, which are not wrong for that. The key begins at at + 2, and text ends at `end`.
     """
     key = 0
@@ -167,39 +168,47 @@ def plain(buffer: Bytes, at: int, end: int) -> tuple[int, int, int]:
                     if length == end - p:
                         tag = first
                         place = p
-                elif first == 0x18 and length <= 11 and peek(buffer, end - 1) < 128:
+                elif first in (0x18, 0x10) and length <= 11 and peek(buffer, end - 1) < 128:
                     tag = first
                     place = p + 1
                     for i in range(p + 1, end - 1):
                         if peek(buffer, i) < 128:  # another field begins there
                             tag = 0
+                elif first == 0x21 and length == 9:
+                    tag = first
+                    place = p + 1
     return key, tag, place
 
 
 @kernel
-def scan(buffer: Bytes, start: int, stop: int) -> tuple[int, int, int, int, int, int]:
-    """Check the request at [start, stop).
+def scan(
+    buffer: Bytes, start: int, stop: int, of: int, outside: int, group: int
+) -> tuple[int, int, int, int, int, int]:
+    """Check the message at [start, stop).
 
+    of: its type; outside: messages around it; group: its field number when it is a
+    group, which may end before `stop`; -1 when it is none.
     Returns (spans, spans without a trace id, spans with one but without a span
     id, attributes of spans, resources and scopes, position of the error or -1,
     index into REASONS).
     """
     ends = np.empty(MAX_DEPTH + 2, np.int64)  # where the message at each depth ends
     types = np.empty(MAX_DEPTH + 2, np.int64)
-    groups = np.full(MAX_DEPTH + 2, -1, np.int64)  # field number when it is a group
-    depth = 0
-    ends[0] = stop
-    types[0] = REQUEST
+    groups = np.empty(MAX_DEPTH + 2, np.int64)  # field number when it is a group, else -1
+    depth = outside
+    ends[depth] = stop
+    types[depth] = of
+    groups[depth] = group
     spans = bad_trace = bad_span = attributes = 0
     trace_ok = span_ok = False
     at = start
     end = stop
-    kind = REQUEST
+    kind = of
     while True:
         while at == end:  # this message is complete; so may be those around it
             if groups[depth] >= 0:
                 return spans, bad_trace, bad_span, attributes, at, GROUP_OPEN
-            if depth == 0:
+            if depth == outside:
                 return spans, bad_trace, bad_span, attributes, -1, 0
             if kind == SPAN:
                 spans += 1
@@ -276,11 +285,19 @@ def scan(buffer: Bytes, start: int, stop: int) -> tuple[int, int, int, int, int,
         elif wire == 4:
             if groups[depth] != number:
                 return spans, bad_trace, bad_span, attributes, field_at, GROUP_END
+            if depth == outside:
+                return spans, bad_trace, bad_span, attributes, -1, 0
             depth -= 1
             end = ends[depth]
             kind = types[depth]
         else:
             return spans, bad_trace, bad_span, attributes, field_at, WIRE_TYPE
+
+
+@inline
+def sound(buffer: Bytes, start: int, stop: int, of: int, outside: int, group: int) -> bool:
+    """Whether `scan` finds no error."""
+    return scan(buffer, start, stop, long(of), long(outside), long(group))[4] < 0
 
 
 @kernel
@@ -294,7 +311,9 @@ def scan_all(
     """
     spans = bad_trace = bad_span = attributes = 0
     for i in range(len(starts)):
-        some, no_trace, no_span, held, error, reason = scan(buffer, starts[i], ends[i])
+        some, no_trace, no_span, held, error, reason = scan(
+            buffer, starts[i], ends[i], long(REQUEST), long(0), long(-1)
+        )
         if error >= 0:
             return spans, bad_trace, bad_span, attributes, i, error - starts[i], reason
         spans += some
@@ -304,6 +323,41 @@ def scan_all(
     return spans, bad_trace, bad_span, attributes, -1, -1, 0
 
 
+@kernel
+def glance(buffer: Bytes, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> int:
+    """Return how many spans the requests at [starts[i], ends[i]) hold, without a look into them; -1 where that fails.
+
+    Of requests that are not sound the number means nothing.
+    """
+    stops = np.empty(2, np.int64)
+    spans = 0
+    for i in range(len(starts)):
+        at = starts[i]
+        end = ends[i]
+        depth = 0
+        while True:
+            while at == end and depth > 0:
+                depth -= 1
+                end = stops[depth]
+            if at == end:
+                break
+            tag, at = varint(buffer, at, end, 5)
+            if at < 0 or tag & np.uint64(7) != np.uint64(2):
+                return -1
+            size, at = varint(buffer, at, end, 5)
+            if at < 0 or size > np.uint64(end - at):
+                return -1
+            inner = tag == np.uint64(0x12 if depth else 0x0A)
+            if inner and depth < 2:
+                stops[depth] = end
+                end = at + np.int64(size)
+                depth += 1
+            else:
+                spans += inner
+                at += np.int64(size)
+    return spans
+
+
 def readable(body: bytes) -> Bytes:
     """Return the bytes as the one kind of array that the kernels take."""
     return np.frombuffer(body, np.uint8) if body else np.frombuffer(b"\0", np.uint8)[:0]
@@ -311,7 +365,7 @@ def readable(body: bytes) -> Bytes:
 
 def validate(body: bytes) -> Verdict:
     """Check an ExportTraceServiceRequest and count its spans, without decoding it. Raises nothing."""
-    spans, bad_trace, bad_span, _, error, reason = scan(readable(body), 0, len(body))
+    spans, bad_trace, bad_span, _, error, reason = scan(readable(body), 0, len(body), REQUEST, 0, -1)
     if error >= 0:
         return Verdict(0, 0, error, f"byte {error}: {REASONS[reason]}")
     return Verdict(spans, bad_trace + bad_span, -1, refusals(bad_trace, bad_span))

@@ -1,6 +1,6 @@
 """Pieces of kernels: protobuf fields, Arrow views, UTF-8.
 
-Owns how one field is read and one view is written. Each trusts that `_scan`
+Owns how one field is read and one view is written. Each trusts that somebody
 found the bytes sound, and that PADDING bytes follow them, so that 8 bytes are
 read at a time.
 
