@@ -91,3 +91,16 @@ def test_a_disagreement_is_a_bug_and_no_damage() -> None:
         patch.setattr(_chunk, "_read_into", lambda *_: None)
         with pytest.raises(RuntimeError, match="do not agree"):
             otlp.decode(bench.requests(1))
+
+
+def test_a_key_is_entered_once_whatever_its_length() -> None:
+    """And wherever it stands; in kernels that were compiled now, and in those of the cache."""
+    keys = [bytes([97 + i % 26]) * i for i in range(1, 60)]
+    spans = []
+    for turn in range(40):
+        held = b"".join(delimited(9, delimited(1, key) + delimited(2, delimited(1, b"v"))) for key in keys)
+        keys = keys[7:] + keys[:7] if turn % 2 else keys[::-1]
+        spans.append(delimited(2, delimited(1, b"t" * 16) + delimited(2, b"s" * 8) + held))
+    body = delimited(1, delimited(2, b"".join(spans)))
+    chunk, _ = _chunk.read(Stretches.joined([body]), 0)
+    assert (chunk.counts[0], chunk.attributes, chunk.distinct) == (40, 40 * len(keys), len(keys))

@@ -7,19 +7,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from tracelens._kernels import inline, kernel
+from tracelens._kernels import inline, piece
+from tracelens.wire._memory import Word, signed, word
 from tracelens.wire._rows import Keys
-from tracelens.wire._scan import Bytes
-from tracelens.wire._views import MASKS, Word, is_text, load, same, signed
+from tracelens.wire._views import MASKS, is_text, same
 
 NEAR = 10  # bits: keys that are guessed by their length, their first and their last bytes
 
 
-@kernel
-def find(buffer: Bytes, at: int, length: int, owner: int, table: Keys, known: int, seed: int) -> int:
-    """Return the index of a key; `known` when it is new, and it is entered there.
+@piece
+def find(base: int, at: int, length: int, owner: int, table: Keys, known: int, seed: int) -> int:
+    """Return the index of the key at an address; `known` when it is new, and it is entered there.
 
-    The hash is a polynomial modulo 2^31 - 1 at a secret point: nobody can
+    base: where the requests begin. The hash is a polynomial modulo 2^31 - 1 at a secret point: nobody can
     choose keys that collide, so a hostile request costs what any other does.
     """
     prime = np.uint64(0x7FFFFFFF)
@@ -27,7 +27,7 @@ def find(buffer: Bytes, at: int, length: int, owner: int, table: Keys, known: in
     value = (np.uint64(length) * np.uint64(3) + np.uint64(owner)) & prime
     i = 0
     while i < length:  # 3 bytes a step stay below the prime
-        chunk = load(buffer, at + i) & MASKS[min(3, length - i)]
+        chunk = word(at + i) & MASKS[min(3, length - i)]
         value = value * point + chunk
         value = (value & prime) + (value >> np.uint64(31))
         value = (value & prime) + (value >> np.uint64(31))
@@ -39,22 +39,22 @@ def find(buffer: Bytes, at: int, length: int, owner: int, table: Keys, known: in
         key: int = signed(table.slots[slot]) - 1
         if key < 0:
             break
-        if table.length[key] == length and table.owner[key] == owner and same(buffer, table.at[key], at, length):
+        if table.length[key] == length and table.owner[key] == owner and same(base + table.at[key], at, length):
             return key
         slot = (slot + 1) & mask
     table.slots[slot] = known + 1
     table.owner[known] = owner
-    table.at[known] = at
+    table.at[known] = at - base
     table.length[known] = length
-    table.bad[known] = not is_text(buffer, at, length)
+    table.bad[known] = not is_text(at, length)
     table.holder[known] = -1
     return known
 
 
 @inline
-def look(buffer: Bytes, at: int, length: int, owner: int) -> Word:
+def look(at: int, length: int, owner: int) -> Word:
     """Return a number below 1 << NEAR that keys of other looks mostly do not have."""
     kept = min(length, 8)
-    seen = (load(buffer, at) & MASKS[kept]) ^ (load(buffer, at + length - kept) & MASKS[kept]) << np.uint64(1)
+    seen = (word(at) & MASKS[kept]) ^ (word(at + length - kept) & MASKS[kept]) << np.uint64(1)
     seen ^= np.uint64(4 * length + owner) << np.uint64(40)
     return seen * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(64 - NEAR)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from tracelens._kernels import inline, kernel
 from tracelens.wire._keys import NEAR, find, look
+from tracelens.wire._memory import ZERO, address, byte, set_byte, set_word, signed, word
 from tracelens.wire._rows import (
     BAD_MESSAGE,
     BAD_NAME,
@@ -57,21 +58,21 @@ from tracelens.wire._scan import (
     sound,
     varint,
 )
-from tracelens.wire._views import MASKS, Views, is_text, load, none, number, past, past_group, put, same, signed
+from tracelens.wire._views import MASKS, is_text, none, number, past, past_group, put, same
 
 READ, CRAMPED, UNSOUND = range(3)  # how reading ends; CRAMPED: there are more spans, attributes or keys than room
 GUESSES = 64  # attributes per owner whose key is guessed to be that of the owner before
 LOW = MASKS[4]
-ZERO = np.uint64(0)
 
 
 @inline
-def text(views: Views, slow: NDArray[np.uint8], bit: int, row: int, buffer: Bytes, at: int, length: int) -> None:
-    """Let a row have a text; `bit` of slow[row] says that it is not UTF-8."""
-    put(views, row, buffer, at, length, RAW)
-    slow[row] &= ~np.uint8(bit)
-    if not is_text(buffer, at, length):
-        slow[row] |= bit
+def text(view: int, slow: int, bit: int, at: int, length: int, place: int) -> None:
+    """Let a row have the text that stands at `place`; `bit` of the byte at `slow` says that it is not UTF-8."""
+    put(view, at, length, RAW, place)
+    marked = byte(slow) & ~bit
+    if not is_text(at, length):
+        marked |= bit
+    set_byte(slow, marked)
 
 
 @kernel
@@ -104,12 +105,22 @@ def read(
     ends = np.zeros(8, np.int64)  # by depth: where the message ends
     kinds = np.zeros(8, np.int64)
     rows = len(out.kind) - 1
+    base = address(buffer)
+    ids, trace_id, span_id = address(out.ids), address(out.trace_id), address(out.span_id)
+    parent, name, message, trace_state = (
+        address(out.parent),
+        address(out.name),
+        address(out.message),
+        address(out.trace_state),
+    )
+    scope_name, scope_version = address(out.scope_name), address(out.scope_version)
+    slow, scope_slow = address(out.slow), address(out.scope_slow)
     holders = count = known = bad_trace = bad_span = 0
     trace_at = -1
     span_ok = False
     for body in range(len(starts)):
-        at = starts[body]
-        end = stops[body]
+        at = base + starts[body]
+        end = base + stops[body]
         kind = REQUEST
         depth = 0
         ends[0] = end
@@ -124,10 +135,9 @@ def read(
                     owner = OF_SPAN
                     keep = trace_at >= 0 and span_ok
                     if keep:
-                        for j in range(16):
-                            out.ids[16 * i + j] = buffer[trace_at + j]
-                        out.trace_id[2 * i] = np.uint64(16) | (load(buffer, trace_at) << np.uint64(32))
-                        out.trace_id[2 * i + 1] = np.uint64(16 * i) << np.uint64(32)
+                        set_word(ids + 16 * i, word(trace_at))
+                        set_word(ids + 16 * i + 8, word(trace_at + 8))
+                        put(trace_id + 16 * i, trace_at, 16, 0, 16 * i)
                         out.resource[i] = row[OF_RESOURCE]
                         out.scope[i] = row[OF_SCOPE]
                     elif trace_at < 0:
@@ -149,7 +159,7 @@ def read(
                 kind = kinds[depth]
             if at == end:
                 break
-            tag, at = varint(buffer, at, end, 5)
+            tag, at = varint(at, end, 5)
             wire = signed(tag & np.uint64(7))
             field = signed(tag >> np.uint64(3))
             if at < 0 or tag > np.uint64(0xFFFFFFFF) or field == 0:
@@ -157,7 +167,7 @@ def read(
             if wire != 2:
                 i = row[OF_SPAN]
                 if wire == 0:
-                    value, at = varint(buffer, at, end, 10)
+                    value, at = varint(at, end, 10)
                     if at < 0:
                         return UNSOUND, 0, 0, 0, 0, 0, 0, 0
                     if kind != SPAN:
@@ -174,17 +184,17 @@ def read(
                     if kind != SPAN:
                         continue
                     if tag == np.uint64(57):
-                        out.start[i] = load(buffer, place)
+                        out.start[i] = word(place)
                     elif tag == np.uint64(65):
-                        out.end[i] = load(buffer, place)
+                        out.end[i] = word(place)
                     elif tag == np.uint64(133):
-                        out.flags[i] = signed(load(buffer, place) & LOW)
+                        out.flags[i] = signed(word(place) & LOW)
                 else:  # a group; nothing else is right
-                    if wire != 3 or not sound(buffer, at, end, UNKNOWN, depth + 1, field):
+                    if wire != 3 or not sound(buffer, at - base, end - base, UNKNOWN, depth + 1, field):
                         return UNSOUND, 0, 0, 0, 0, 0, 0, 0
-                    at = past_group(buffer, at)
+                    at = past_group(at)
                 continue
-            size, at = varint(buffer, at, end, 5)
+            size, at = varint(at, end, 5)
             if at < 0 or size > np.uint64(MAX_LENGTH) or signed(size) > end - at:
                 return UNSOUND, 0, 0, 0, 0, 0, 0, 0
             length = signed(size)
@@ -193,7 +203,7 @@ def read(
                 owner = OF_SPAN if kind == SPAN else OF_RESOURCE if kind == RESOURCE else OF_SCOPE
                 i = row[owner]
                 stop = at + length
-                key_length, tag_of_value, value_at = plain(buffer, at, stop)
+                key_length, tag_of_value, value_at = plain(at, stop)
                 key_at = at + 2
                 value_length = stop - value_at
                 sort = STRING
@@ -204,7 +214,7 @@ def read(
                 elif tag_of_value == 0x21:
                     sort = DOUBLE
                 elif tag_of_value == 0:  # none that everybody writes so
-                    if not sound(buffer, at, stop, KEY_VALUE, depth + 1, -1):
+                    if not sound(buffer, at - base, stop - base, KEY_VALUE, depth + 1, -1):
                         return UNSOUND, 0, 0, 0, 0, 0, 0, 0
                     key_at = at
                     key_length = signed(0)
@@ -213,20 +223,20 @@ def read(
                     value_length = length
                     p = at
                     while p < stop:
-                        tag, p = number(buffer, p)
+                        tag, p = number(p)
                         if tag == np.uint64(10):
-                            size, p = number(buffer, p)
+                            size, p = number(p)
                             key_at = p
                             key_length = signed(size)
                             p += key_length
                         elif tag == np.uint64(18):
-                            size, p = number(buffer, p)
+                            size, p = number(p)
                             inner = p + signed(size)
                             while p < inner:
-                                tag, p = number(buffer, p)
+                                tag, p = number(p)
                                 if tag == np.uint64(10):
                                     sort = STRING
-                                    size, p = number(buffer, p)
+                                    size, p = number(p)
                                     value_at = p
                                     value_length = signed(size)
                                     p += value_length
@@ -247,31 +257,35 @@ def read(
                                     or tag == np.uint64(64)
                                 ):
                                     sort = JSON  # array, map, bytes, index of a string
-                                p = past(buffer, p, signed(tag & np.uint64(7)))
+                                p = past(p, signed(tag & np.uint64(7)))
                         else:
-                            p = past(buffer, p, signed(tag & np.uint64(7)))
+                            p = past(p, signed(tag & np.uint64(7)))
                 if sort == JSON:  # protobuf's runtime will read all of it
                     value_at = at
                     value_length = length
                 at += length
-                if sort == STRING and not is_text(buffer, value_at, value_length):
+                if sort == STRING and not is_text(value_at, value_length):
                     sort = BAD_TEXT
                 # its key: most often that of the attribute at the same place of the owner before
                 nth = min(ordinal[owner], GUESSES - 1)
                 ordinal[owner] += 1
                 key = guess[owner, nth]
-                if key < 0 or table.length[key] != key_length or not same(buffer, table.at[key], key_at, key_length):
-                    slot = look(buffer, key_at, key_length, owner)
+                if (
+                    key < 0
+                    or table.length[key] != key_length
+                    or not same(base + signed(table.at[key]), key_at, key_length)
+                ):
+                    slot = look(key_at, key_length, owner)
                     key = near[slot]
                     if (
                         key < 0
                         or table.length[key] != key_length
                         or table.owner[key] != owner
-                        or not same(buffer, signed(table.at[key]), key_at, key_length)
+                        or not same(base + signed(table.at[key]), key_at, key_length)
                     ):
                         if known == len(table.at):
                             return CRAMPED, 0, 0, 0, 0, 0, 0, 0
-                        key = find(buffer, key_at, key_length, owner, table, known, seed)
+                        key = find(base, key_at, key_length, owner, table, known, seed)
                         if key == known:
                             known += 1
                         near[slot] = key
@@ -288,56 +302,58 @@ def read(
                 held.key[count] = key
                 held.row[count] = i
                 held.kind[count] = sort
-                held.at[count] = value_at
+                held.at[count] = value_at - base
                 held.length[count] = value_length
                 count += 1
             elif kind == SPAN:  # ids, text, status, events and links
                 i = row[OF_SPAN]
-                if child >= 0 and length > 0 and not sound(buffer, at, at + length, child, depth + 1, -1):
+                if child >= 0 and length > 0 and not sound(buffer, at - base, at + length - base, child, depth + 1, -1):
                     return UNSOUND, 0, 0, 0, 0, 0, 0, 0
                 if field == 1:
-                    some = length == 16 and (load(buffer, at) | load(buffer, at + 8)) != ZERO
+                    some = length == 16 and (word(at) | word(at + 8)) != ZERO
                     trace_at = at if some else -1
                 elif field == 2:
-                    span_ok = length == 8 and load(buffer, at) != ZERO
-                    put(out.span_id, i, buffer, at, min(length, 8), RAW)
+                    span_ok = length == 8 and word(at) != ZERO
+                    put(span_id + 16 * i, at, min(length, 8), RAW, at - base)
                 elif field == 4:
-                    none(out.parent, i)
+                    none(parent + 16 * i)
                     for j in range(at, at + length):
-                        if buffer[j] != 0:
-                            put(out.parent, i, buffer, at, length, RAW)
+                        if byte(j) != 0:
+                            put(parent + 16 * i, at, length, RAW, at - base)
                             break
                 elif field == 5:
-                    text(out.name, out.slow, BAD_NAME, i, buffer, at, length)
+                    text(name + 16 * i, slow + i, BAD_NAME, at, length, at - base)
                 elif field == 15:
                     stop = at + length
                     p = at
                     while p < stop:
-                        tag, p = number(buffer, p)
+                        tag, p = number(p)
                         if tag == np.uint64(24):
-                            value, p = number(buffer, p)
+                            value, p = number(p)
                             out.status[i] = np.int32(value & LOW)
                         elif tag == np.uint64(18):
-                            size, p = number(buffer, p)
-                            text(out.message, out.slow, BAD_MESSAGE, i, buffer, p, signed(size))
+                            size, p = number(p)
+                            text(message + 16 * i, slow + i, BAD_MESSAGE, p, signed(size), p - base)
                             p += signed(size)
                         else:
-                            p = past(buffer, p, signed(tag & np.uint64(7)))
+                            p = past(p, signed(tag & np.uint64(7)))
                 elif field == 3:
-                    text(out.trace_state, out.slow, BAD_STATE, i, buffer, at, length)
+                    text(trace_state + 16 * i, slow + i, BAD_STATE, at, length, at - base)
                 elif field == 11:
                     out.slow[i] |= HAS_EVENTS
                 elif field == 13:
                     out.slow[i] |= HAS_LINKS
                 at += length
             elif kind == SCOPE and field == 1:
-                text(out.scope_name, out.scope_slow, BAD_NAME, row[OF_SCOPE], buffer, at, length)
+                i = row[OF_SCOPE]
+                text(scope_name + 16 * i, scope_slow + i, BAD_NAME, at, length, at - base)
                 at += length
             elif kind == SCOPE and field == 2:
-                text(out.scope_version, out.scope_slow, BAD_VERSION, row[OF_SCOPE], buffer, at, length)
+                i = row[OF_SCOPE]
+                text(scope_version + 16 * i, scope_slow + i, BAD_VERSION, at, length, at - base)
                 at += length
             elif child < 0 or kind == RESOURCE:
-                if child >= 0 and not sound(buffer, at, at + length, child, depth + 1, -1):
+                if child >= 0 and not sound(buffer, at - base, at + length - base, child, depth + 1, -1):
                     return UNSOUND, 0, 0, 0, 0, 0, 0, 0
                 at += length
             else:  # a message begins
@@ -354,10 +370,10 @@ def read(
                     i = row[owner]  # protobuf's defaults; the row may hold what a refused span left
                     if i == rows:
                         return CRAMPED, 0, 0, 0, 0, 0, 0, 0
-                    none(out.parent, i)
-                    none(out.trace_state, i)
-                    none(out.name, i)
-                    none(out.message, i)
+                    none(parent + 16 * i)
+                    none(trace_state + 16 * i)
+                    none(name + 16 * i)
+                    none(message + 16 * i)
                     out.kind[i] = 0
                     out.status[i] = 0
                     out.start[i] = ZERO
@@ -365,13 +381,13 @@ def read(
                     out.flags[i] = 0
                     for j in range(3):
                         out.dropped[j, i] = 0
-                    out.at[i] = at
+                    out.at[i] = at - base
                     out.length[i] = length
                     out.slow[i] = 0
                 elif kind == SCOPE_SPANS:
                     owner = OF_SCOPE
-                    none(out.scope_name, row[owner])
-                    none(out.scope_version, row[owner])
+                    none(scope_name + 16 * row[owner])
+                    none(scope_version + 16 * row[owner])
                     out.scope_slow[row[owner]] = 0
                 elif kind == RESOURCE_SPANS:
                     owner = OF_RESOURCE
