@@ -375,5 +375,5 @@ def test_kernels_are_compiled_once() -> None:
     """One kind of array each; another would compile for seconds in the middle of the work."""
     otlp.warm()
     otlp.decode([request(span(attributes={"a b": "c"})), request(span(name="x" * 99))], [1, 2])
-    kernels: list[Any] = [_scan.scan_all, _read.read, _columns.tally, _columns.spread, _columns.place]
+    kernels: list[Any] = [_scan.glance, _scan.scan_all, _read.read, _columns.tally, _columns.spread, _columns.place]
     assert [len(kernel.signatures) for kernel in kernels] == [1] * len(kernels)

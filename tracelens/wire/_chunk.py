@@ -20,6 +20,9 @@ from tracelens.wire._rows import OF_RESOURCE, OF_SCOPE, OF_SPAN, Attributes, Key
 from tracelens.wire._scan import Bytes
 from tracelens.wire._views import PADDING
 
+LEAST_ATTRIBUTE = 16  # bytes: few are shorter, and there is room for as many without counting them
+KEYS = 1 << 12  # so is for so many keys
+
 
 @dataclass(frozen=True, slots=True)
 class Stretches:
@@ -82,23 +85,44 @@ class Chunk(NamedTuple):
 
 def read(bodies: Stretches, first: int) -> tuple[Chunk, dict[str, int]]:
     """Check and read some requests; first: the number of the first one, for errors."""
+    found = None
+    spans = _scan.glance(np.frombuffer(bodies.raw, np.uint8), bodies.starts, bodies.ends)
+    if spans >= 0:
+        size = int((bodies.ends - bodies.starts).sum())
+        found = _read_into(bodies, spans, size // LEAST_ATTRIBUTE, KEYS)
+    if found is None:  # there are more than there was room for, or it is damaged: here all of it is counted
+        found = _read_into(bodies, *_counts(bodies, first))
+    if found is None:
+        raise RuntimeError(f"requests from {first} on: what checks them and what reads them do not agree.")
+    return found
+
+
+def _counts(bodies: Stretches, first: int) -> tuple[int, int, int]:
+    """Return at most how many spans, attributes and keys there are. Raises DecodeError when a request is unsound."""
     buffer = np.frombuffer(bodies.raw, np.uint8)
-    starts, ends = bodies.starts, bodies.ends
-    spans, bad_trace, bad_span, attributes, body, byte, reason = _scan.scan_all(buffer, starts, ends)
+    spans, _, _, attributes, body, byte, reason = _scan.scan_all(buffer, bodies.starts, bodies.ends)
     if body >= 0:
         said = f"request {first + body}, byte {byte}: {_scan.REASONS[reason]}. Is this OTLP protobuf, and all of it?"
         raise DecodeError(said, record=first + body, byte=byte)
-    rows = _rows.rows(spans - bad_trace - bad_span)
-    held = _rows.attributes(attributes)
-    keys = _rows.keys(attributes)
+    return spans, attributes, attributes
+
+
+def _read_into(bodies: Stretches, spans: int, attributes: int, keys: int) -> tuple[Chunk, dict[str, int]] | None:
+    """Read into room for so many; None when it is too little, or when a request is unsound."""
+    buffer = np.frombuffer(bodies.raw, np.uint8)
+    starts, ends = bodies.starts, bodies.ends
+    rows, held, table = _rows.rows(spans), _rows.attributes(attributes), _rows.keys(keys)
     per_body = np.zeros(len(starts), np.int64)
     seed = int.from_bytes(os.urandom(4), "little") % (2**31 - 3) + 2
-    spans, resources, scopes, attributes, distinct = _read.read(buffer, starts, ends, rows, held, keys, seed, per_body)
+    outcome, *found, distinct, bad_trace, bad_span = _read.read(buffer, starts, ends, rows, held, table, seed, per_body)
+    if outcome != _read.READ:
+        return None
+    spans, resources, scopes, attributes = found
     counts = (spans, resources, scopes)
     weight = np.zeros((3, spans + 1), np.int64)
     for owner, of in ((OF_RESOURCE, rows.resource), (OF_SCOPE, rows.scope)):
         weight[owner, : counts[owner]] = np.bincount(of[:spans], minlength=counts[owner])
-    chunk = Chunk(bodies.raw, buffer, rows, held, keys, counts, attributes, distinct, per_body, weight)
+    chunk = Chunk(bodies.raw, buffer, rows, held, table, counts, attributes, distinct, per_body, weight)
     return chunk, dict(zip(REJECTIONS, (bad_trace, bad_span), strict=True))
 
 

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracelens._kernels import kernel
+from tracelens.wire._memory import address, signed, word
 from tracelens.wire._rows import BAD_TEXT, DOUBLE, GONE, INT, JSON, OF_SPAN, RAW, STRING, TEXT, Attributes, Keys
 from tracelens.wire._scan import Bytes
-from tracelens.wire._views import Views, load, number, put, signed
+from tracelens.wire._views import Views, number, put
 
 KINDS = 5  # types a key may have
 LEFT_OUT = -2
@@ -68,6 +69,9 @@ def spread(
     that spans may repeat because they share a resource or scope; what would
     take more is in no column. Returns how many attributes are in none.
     """
+    base = address(buffer)
+    texts = address(made)
+    into = address(words)
     left = 0
     for i in range(count):
         kind = signed(held.kind[i])
@@ -90,21 +94,21 @@ def spread(
         room -= cost
         bit = first_bit[c] + row
         valid[bit >> 3] |= np.uint8(1 << (bit & 7))
-        word = first_word[c]
+        first = first_word[c]
         if textual:
             if at >= 0:
-                put(words, (word >> 1) + row, buffer, at, length, RAW)
+                put(into + 8 * (first + 2 * row), base + at, length, RAW, at)
             else:
-                put(words, (word >> 1) + row, made, -1 - at, length, TEXT)
+                put(into + 8 * (first + 2 * row), texts - 1 - at, length, TEXT, -1 - at)
         elif kind == INT:
-            value, _ = number(buffer, at)
-            words[word + row] = value
+            value, _ = number(base + at)
+            words[first + row] = value
         elif kind == DOUBLE:
-            words[word + row] = load(buffer, at)
+            words[first + row] = word(base + at)
         else:
-            value, _ = number(buffer, at)
+            value, _ = number(base + at)
             if value != np.uint64(0):
-                words[word + (row >> 6)] |= np.uint64(1) << np.uint64(row & 63)
+                words[first + (row >> 6)] |= np.uint64(1) << np.uint64(row & 63)
     return left
 
 
@@ -113,5 +117,7 @@ def place(
     views: Views, where: NDArray[np.int64], made: Bytes, at: NDArray[np.int64], length: NDArray[np.int64]
 ) -> None:
     """Write the views of made texts into the rows `where`."""
+    texts = address(made)
+    into = address(views)
     for i in range(len(where)):
-        put(views, where[i], made, at[i], length[i], TEXT)
+        put(into + 16 * where[i], texts + at[i], length[i], TEXT, at[i])

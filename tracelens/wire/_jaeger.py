@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracelens._kernels import kernel
-from tracelens.wire._jaeger_tables import Room, Table, Written, address
+from tracelens.wire._jaeger_tables import Room, Table, Written
 from tracelens.wire._jaeger_trace import W_DATA, W_SPANS, put_followers, put_trace, trace
 from tracelens.wire._json import (
     BACKSLASH,
@@ -29,7 +29,7 @@ from tracelens.wire._json import (
     member,
     skip,
 )
-from tracelens.wire._memory import ZERO, Word, backslashes, bits_set, byte, closings, openings, quotes, word
+from tracelens.wire._memory import ZERO, Word, address, backslashes, bits_set, byte, closings, openings, quotes, word
 from tracelens.wire._put import ROOM, low_word
 from tracelens.wire._scan import Bytes
 from tracelens.wire._views import MASKS
@@ -129,7 +129,7 @@ def write(
         at, form = blank(base + starts[i]), PART
         if not parts:
             at, form = head(at)
-        if at < 0 or not is_unicode(source, starts[i], stops[i]):
+        if at < 0 or not is_unicode(base + starts[i], base + stops[i]):
             return
         more = True
         if form == IN_LIST and byte(at) == CLOSE_LIST:

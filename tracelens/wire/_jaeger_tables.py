@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from tracelens._kernels import piece
 from tracelens.wire._jaeger_tags import FAILED
-from tracelens.wire._memory import ZERO, Word, word
+from tracelens.wire._memory import ZERO, Word, signed, word
 from tracelens.wire._put import ROOM, low_word
-from tracelens.wire._views import MASKS, signed
+from tracelens.wire._views import MASKS
 
 Table = NDArray[np.int64]  # rows of numbers and addresses
 
@@ -65,13 +65,6 @@ def room_for(longest: int) -> Room:
         groups=np.empty((spans, COLUMNS), np.int64),
         slots=np.zeros(1 << (2 * spans).bit_length(), np.int64),  # see `mask_for`
     )
-
-
-@piece
-def address(array: Written) -> int:
-    """Return where an array begins."""
-    place: int = signed(array.ctypes.data)
-    return place
 
 
 # -- hash tables: a slot holds the number of the trace that filled it, and a row

@@ -53,7 +53,6 @@ from tracelens.wire._jaeger_tables import (
     TRACE_END,
     Room,
     Table,
-    address,
     equal,
     mask_for,
     slot_of,
@@ -76,7 +75,7 @@ from tracelens.wire._json import (
     scalar,
     skip,
 )
-from tracelens.wire._memory import Word, byte, set_byte, set_word
+from tracelens.wire._memory import Word, address, byte, set_byte, set_word
 from tracelens.wire._put import (
     ROOM,
     length_of,

@@ -18,8 +18,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracelens._kernels import piece
-from tracelens.wire._memory import WIDE, Word, byte, highest, lowest, set_byte, specials, upper_half, word
-from tracelens.wire._scan import Bytes
+from tracelens.wire._memory import (
+    WIDE,
+    ZERO,
+    Word,
+    beyond_ascii,
+    byte,
+    highest,
+    lowest,
+    set_byte,
+    specials,
+    upper_half,
+    word,
+)
 from tracelens.wire._views import MASKS, is_text
 
 BAD = -1
@@ -377,13 +388,16 @@ def skip(at: int) -> int:
 
 
 @piece
-def is_unicode(buffer: Bytes, start: int, stop: int) -> bool:
+def is_unicode(start: int, stop: int) -> bool:
     """Whether a document is UTF-8."""
     while start < stop:
+        if start + 64 <= stop and beyond_ascii(start) == ZERO:
+            start += 64
+            continue
         end = min(start + BLOCK, stop)
-        while end < stop and buffer[end] & 0xC0 == 0x80 and end < start + BLOCK + 3:
+        while end < stop and byte(end) & 0xC0 == 0x80 and end < start + BLOCK + 3:
             end += 1
-        if not is_text(buffer, start, end - start):
+        if not is_text(start, end - start):
             return False
         start = end
     return True

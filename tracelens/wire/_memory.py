@@ -13,10 +13,12 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
+from numpy.typing import NDArray
 
-from tracelens._kernels import intrinsic
+from tracelens._kernels import intrinsic, piece
 
 Word = Any  # np.uint64: mixed with a signed number it would become a float
+signed: Any = np.int64  # numba's int(uint64) stays unsigned
 
 ZERO = np.uint64(0)
 WIDE = 16  # bytes that `specials` looks at
@@ -31,6 +33,13 @@ def _place(builder: Any, address: Any, kind: Any) -> Any:
 
 def _each(value: int, kind: Any = VECTOR) -> Any:
     return ir.Constant(kind, [ir.Constant(BYTE, value)] * kind.count)
+
+
+@piece
+def address(array: NDArray[Any]) -> int:
+    """Return where an array begins."""
+    place: int = signed(array.ctypes.data)
+    return place
 
 
 @intrinsic
@@ -168,6 +177,18 @@ def closings(_typing: Any, _at: Any) -> Any:
     from numba import types
 
     return types.uint64(types.int64), _equal(ord("}"), ord("]"))
+
+
+@intrinsic
+def beyond_ascii(_typing: Any, _at: Any) -> Any:
+    """Return which of 64 bytes are of no ASCII character."""
+    from numba import types
+
+    def emit(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        found = builder.load(_place(builder, arguments[0], VECTOR_OF_64), align=1)
+        return builder.bitcast(builder.icmp_signed("<", found, _each(0, VECTOR_OF_64)), LONG)
+
+    return types.uint64(types.int64), emit
 
 
 @intrinsic

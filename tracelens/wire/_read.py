@@ -1,8 +1,10 @@
-"""OTLP reading: checked bytes become rows and a list of attributes.
+"""OTLP reading: bytes become rows and a list of attributes.
 
 Owns the kernel that walks requests. No value is copied and no object is made:
 text is an Arrow view, 16 bytes that hold up to 12 bytes of it or point at it
-where it stands in the request. Checking the bytes is left to `_scan`.
+where it stands in the request. What it walks through it checks; a message that
+is not as everybody writes it is checked by `_scan` first, which also says what
+is wrong with it.
 
 As protobuf says: of a scalar that comes twice the last one stands, and a
 message that comes in several pieces is one.
@@ -14,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracelens._kernels import inline, kernel
+from tracelens.wire._keys import NEAR, find, look
+from tracelens.wire._memory import ZERO, address, byte, set_byte, set_word, signed, word
 from tracelens.wire._rows import (
     BAD_MESSAGE,
     BAD_NAME,
@@ -41,65 +45,34 @@ from tracelens.wire._rows import (
 from tracelens.wire._scan import (
     CHILDREN,
     KEY_VALUE,
+    MAX_LENGTH,
     REQUEST,
     RESOURCE,
     RESOURCE_SPANS,
     SCOPE,
     SCOPE_SPANS,
     SPAN,
+    UNKNOWN,
     Bytes,
     plain,
+    sound,
+    varint,
 )
-from tracelens.wire._views import MASKS, Views, is_text, load, none, number, past, put, same, signed
+from tracelens.wire._views import MASKS, is_text, none, number, past, past_group, put, same
 
+READ, CRAMPED, UNSOUND = range(3)  # how reading ends; CRAMPED: there are more spans, attributes or keys than room
 GUESSES = 64  # attributes per owner whose key is guessed to be that of the owner before
 LOW = MASKS[4]
-ZERO = np.uint64(0)
-
-
-@kernel
-def find(buffer: Bytes, at: int, length: int, owner: int, table: Keys, known: int, seed: int) -> int:
-    """Return the index of a key; `known` when it is new, and it is entered there.
-
-    The hash is a polynomial modulo 2^31 - 1 at a secret point: nobody can
-    choose keys that collide, so a hostile request costs what any other does.
-    """
-    prime = np.uint64(0x7FFFFFFF)
-    point = np.uint64(seed)
-    value = (np.uint64(length) * np.uint64(3) + np.uint64(owner)) & prime
-    i = 0
-    while i < length:  # 3 bytes a step stay below the prime
-        chunk = load(buffer, at + i) & MASKS[min(3, length - i)]
-        value = value * point + chunk
-        value = (value & prime) + (value >> np.uint64(31))
-        value = (value & prime) + (value >> np.uint64(31))
-        i += 3
-    mask = signed(len(table.slots) - 1)
-    value *= np.uint64(0x9E3779B97F4A7C15)  # spreads 31 bits over larger tables
-    slot = signed(value >> np.uint64(20)) & mask
-    while True:
-        key: int = signed(table.slots[slot]) - 1
-        if key < 0:
-            break
-        if table.length[key] == length and table.owner[key] == owner and same(buffer, table.at[key], at, length):
-            return key
-        slot = (slot + 1) & mask
-    table.slots[slot] = known + 1
-    table.owner[known] = owner
-    table.at[known] = at
-    table.length[known] = length
-    table.bad[known] = not is_text(buffer, at, length)
-    table.holder[known] = -1
-    return known
 
 
 @inline
-def text(views: Views, slow: NDArray[np.uint8], bit: int, row: int, buffer: Bytes, at: int, length: int) -> None:
-    """Let a row have a text; `bit` of slow[row] says that it is not UTF-8."""
-    put(views, row, buffer, at, length, RAW)
-    slow[row] &= ~np.uint8(bit)
-    if not is_text(buffer, at, length):
-        slow[row] |= bit
+def text(view: int, slow: int, bit: int, at: int, length: int, place: int) -> None:
+    """Let a row have the text that stands at `place`; `bit` of the byte at `slow` says that it is not UTF-8."""
+    put(view, at, length, RAW, place)
+    marked = byte(slow) & ~bit
+    if not is_text(at, length):
+        marked |= bit
+    set_byte(slow, marked)
 
 
 @kernel
@@ -112,12 +85,13 @@ def read(
     table: Keys,
     seed: int,
     per_body: NDArray[np.int64],
-) -> tuple[int, int, int, int, int]:
+) -> tuple[int, int, int, int, int, int, int, int]:
     """Read the requests at [starts[i], stops[i]) into rows.
 
-    Returns how many (spans, resources, scopes, attributes, keys) there are;
-    per_body: spans of each request. A span without both ids leaves nothing, and
-    neither does a resource or scope without a span.
+    Returns READ, how many (spans, resources, scopes, attributes, keys) there are, and
+    how many spans were refused for (their trace id, their span id); or CRAMPED or
+    UNSOUND, and no number means anything. per_body: spans of each request. A span
+    without both ids leaves nothing, and neither does a resource or scope without a span.
     """
     # One function: cut in five, it takes four times as long, for numba counts
     # references to all arrays at each call; only what takes no tuple is cut out.
@@ -125,16 +99,28 @@ def read(
     holder = np.zeros(3, np.int64)  # by owner: a number that no other span, resource or scope has
     ordinal = np.zeros(3, np.int64)  # by owner: attributes read
     guess = np.full((3, GUESSES), -1, np.int64)
+    near = np.full(1 << NEAR, -1, np.int64)
     held_before = np.zeros(3, np.int64)  # by owner: attributes when it began
     spans_before = np.zeros(3, np.int64)  # by owner: spans when it began
     ends = np.zeros(8, np.int64)  # by depth: where the message ends
     kinds = np.zeros(8, np.int64)
-    holders = count = known = 0
+    rows = len(out.kind) - 1
+    base = address(buffer)
+    ids, trace_id, span_id = address(out.ids), address(out.trace_id), address(out.span_id)
+    parent, name, message, trace_state = (
+        address(out.parent),
+        address(out.name),
+        address(out.message),
+        address(out.trace_state),
+    )
+    scope_name, scope_version = address(out.scope_name), address(out.scope_version)
+    slow, scope_slow = address(out.slow), address(out.scope_slow)
+    holders = count = known = bad_trace = bad_span = 0
     trace_at = -1
     span_ok = False
     for body in range(len(starts)):
-        at = starts[body]
-        end = stops[body]
+        at = base + starts[body]
+        end = base + stops[body]
         kind = REQUEST
         depth = 0
         ends[0] = end
@@ -149,12 +135,15 @@ def read(
                     owner = OF_SPAN
                     keep = trace_at >= 0 and span_ok
                     if keep:
-                        for j in range(16):
-                            out.ids[16 * i + j] = buffer[trace_at + j]
-                        out.trace_id[2 * i] = np.uint64(16) | (load(buffer, trace_at) << np.uint64(32))
-                        out.trace_id[2 * i + 1] = np.uint64(16 * i) << np.uint64(32)
+                        set_word(ids + 16 * i, word(trace_at))
+                        set_word(ids + 16 * i + 8, word(trace_at + 8))
+                        put(trace_id + 16 * i, trace_at, 16, 0, 16 * i)
                         out.resource[i] = row[OF_RESOURCE]
                         out.scope[i] = row[OF_SCOPE]
+                    elif trace_at < 0:
+                        bad_trace += 1
+                    else:
+                        bad_span += 1
                 elif kind == SCOPE_SPANS:
                     owner = OF_SCOPE
                     keep = i > spans_before[owner]
@@ -170,42 +159,63 @@ def read(
                 kind = kinds[depth]
             if at == end:
                 break
-            tag, at = number(buffer, at)
-            if tag & np.uint64(7) != np.uint64(2):
-                i = row[OF_SPAN]
-                if kind != SPAN:
-                    at = past(buffer, at, signed(tag & np.uint64(7)))
-                elif tag == np.uint64(57):
-                    out.start[i] = load(buffer, at)
-                    at += 8
-                elif tag == np.uint64(65):
-                    out.end[i] = load(buffer, at)
-                    at += 8
-                elif tag == np.uint64(133):
-                    out.flags[i] = signed(load(buffer, at) & LOW)
-                    at += 4
-                elif tag == np.uint64(48):
-                    value, at = number(buffer, at)
-                    out.kind[i] = np.int32(value & LOW)
-                elif tag == np.uint64(80) or tag == np.uint64(96) or tag == np.uint64(112):
-                    value, at = number(buffer, at)
-                    out.dropped[(signed(tag) - 80) >> 4, i] = signed(value & LOW)
-                else:
-                    at = past(buffer, at, signed(tag & np.uint64(7)))
-                continue
+            tag, at = varint(at, end, 5)
+            wire = signed(tag & np.uint64(7))
             field = signed(tag >> np.uint64(3))
-            size, at = number(buffer, at)
+            if at < 0 or tag > np.uint64(0xFFFFFFFF) or field == 0:
+                return UNSOUND, 0, 0, 0, 0, 0, 0, 0
+            if wire != 2:
+                i = row[OF_SPAN]
+                if wire == 0:
+                    value, at = varint(at, end, 10)
+                    if at < 0:
+                        return UNSOUND, 0, 0, 0, 0, 0, 0, 0
+                    if kind != SPAN:
+                        continue
+                    if field == 6:
+                        out.kind[i] = np.int32(value & LOW)
+                    elif field in (10, 12, 14):
+                        out.dropped[(field - 10) >> 1, i] = signed(value & LOW)
+                elif wire in (1, 5):
+                    place = at
+                    at += 8 if wire == 1 else 4
+                    if at > end:
+                        return UNSOUND, 0, 0, 0, 0, 0, 0, 0
+                    if kind != SPAN:
+                        continue
+                    if tag == np.uint64(57):
+                        out.start[i] = word(place)
+                    elif tag == np.uint64(65):
+                        out.end[i] = word(place)
+                    elif tag == np.uint64(133):
+                        out.flags[i] = signed(word(place) & LOW)
+                else:  # a group; nothing else is right
+                    if wire != 3 or not sound(buffer, at - base, end - base, UNKNOWN, depth + 1, field):
+                        return UNSOUND, 0, 0, 0, 0, 0, 0, 0
+                    at = past_group(at)
+                continue
+            size, at = varint(at, end, 5)
+            if at < 0 or size > np.uint64(MAX_LENGTH) or signed(size) > end - at:
+                return UNSOUND, 0, 0, 0, 0, 0, 0, 0
             length = signed(size)
             child = signed(CHILDREN[kind, field]) if field < 16 else signed(-1)
             if child == KEY_VALUE:  # an attribute
                 owner = OF_SPAN if kind == SPAN else OF_RESOURCE if kind == RESOURCE else OF_SCOPE
                 i = row[owner]
                 stop = at + length
-                key_length, tag_of_value, value_at = plain(buffer, at, stop)
+                key_length, tag_of_value, value_at = plain(at, stop)
                 key_at = at + 2
                 value_length = stop - value_at
-                sort = STRING if tag_of_value == 0x0A else INT
-                if tag_of_value == 0:  # none that everybody writes so
+                sort = STRING
+                if tag_of_value == 0x18:
+                    sort = INT
+                elif tag_of_value == 0x10:
+                    sort = BOOL
+                elif tag_of_value == 0x21:
+                    sort = DOUBLE
+                elif tag_of_value == 0:  # none that everybody writes so
+                    if not sound(buffer, at - base, stop - base, KEY_VALUE, depth + 1, -1):
+                        return UNSOUND, 0, 0, 0, 0, 0, 0, 0
                     key_at = at
                     key_length = signed(0)
                     sort = JSON  # so is a value with nothing set
@@ -213,20 +223,20 @@ def read(
                     value_length = length
                     p = at
                     while p < stop:
-                        tag, p = number(buffer, p)
+                        tag, p = number(p)
                         if tag == np.uint64(10):
-                            size, p = number(buffer, p)
+                            size, p = number(p)
                             key_at = p
                             key_length = signed(size)
                             p += key_length
                         elif tag == np.uint64(18):
-                            size, p = number(buffer, p)
+                            size, p = number(p)
                             inner = p + signed(size)
                             while p < inner:
-                                tag, p = number(buffer, p)
+                                tag, p = number(p)
                                 if tag == np.uint64(10):
                                     sort = STRING
-                                    size, p = number(buffer, p)
+                                    size, p = number(p)
                                     value_at = p
                                     value_length = signed(size)
                                     p += value_length
@@ -247,24 +257,41 @@ def read(
                                     or tag == np.uint64(64)
                                 ):
                                     sort = JSON  # array, map, bytes, index of a string
-                                p = past(buffer, p, signed(tag & np.uint64(7)))
+                                p = past(p, signed(tag & np.uint64(7)))
                         else:
-                            p = past(buffer, p, signed(tag & np.uint64(7)))
+                            p = past(p, signed(tag & np.uint64(7)))
                 if sort == JSON:  # protobuf's runtime will read all of it
                     value_at = at
                     value_length = length
                 at += length
-                if sort == STRING and not is_text(buffer, value_at, value_length):
+                if sort == STRING and not is_text(value_at, value_length):
                     sort = BAD_TEXT
                 # its key: most often that of the attribute at the same place of the owner before
                 nth = min(ordinal[owner], GUESSES - 1)
                 ordinal[owner] += 1
                 key = guess[owner, nth]
-                if key < 0 or table.length[key] != key_length or not same(buffer, table.at[key], key_at, key_length):
-                    key = find(buffer, key_at, key_length, owner, table, known, seed)
+                if (
+                    key < 0
+                    or table.length[key] != key_length
+                    or not same(base + signed(table.at[key]), key_at, key_length)
+                ):
+                    slot = look(key_at, key_length, owner)
+                    key = near[slot]
+                    if (
+                        key < 0
+                        or table.length[key] != key_length
+                        or table.owner[key] != owner
+                        or not same(base + signed(table.at[key]), key_at, key_length)
+                    ):
+                        if known == len(table.at):
+                            return CRAMPED, 0, 0, 0, 0, 0, 0, 0
+                        key = find(base, key_at, key_length, owner, table, known, seed)
+                        if key == known:
+                            known += 1
+                        near[slot] = key
                     guess[owner, nth] = key
-                    if key == known:
-                        known += 1
+                if count == len(held.key):
+                    return CRAMPED, 0, 0, 0, 0, 0, 0, 0
                 if table.bad[key]:
                     out.marks[owner, i] |= BAD_UTF8
                 if table.holder[key] == holder[owner]:
@@ -275,53 +302,59 @@ def read(
                 held.key[count] = key
                 held.row[count] = i
                 held.kind[count] = sort
-                held.at[count] = value_at
+                held.at[count] = value_at - base
                 held.length[count] = value_length
                 count += 1
             elif kind == SPAN:  # ids, text, status, events and links
                 i = row[OF_SPAN]
+                if child >= 0 and length > 0 and not sound(buffer, at - base, at + length - base, child, depth + 1, -1):
+                    return UNSOUND, 0, 0, 0, 0, 0, 0, 0
                 if field == 1:
-                    some = length == 16 and (load(buffer, at) | load(buffer, at + 8)) != ZERO
+                    some = length == 16 and (word(at) | word(at + 8)) != ZERO
                     trace_at = at if some else -1
                 elif field == 2:
-                    span_ok = length == 8 and load(buffer, at) != ZERO
-                    put(out.span_id, i, buffer, at, min(length, 8), RAW)
+                    span_ok = length == 8 and word(at) != ZERO
+                    put(span_id + 16 * i, at, min(length, 8), RAW, at - base)
                 elif field == 4:
-                    none(out.parent, i)
+                    none(parent + 16 * i)
                     for j in range(at, at + length):
-                        if buffer[j] != 0:
-                            put(out.parent, i, buffer, at, length, RAW)
+                        if byte(j) != 0:
+                            put(parent + 16 * i, at, length, RAW, at - base)
                             break
                 elif field == 5:
-                    text(out.name, out.slow, BAD_NAME, i, buffer, at, length)
+                    text(name + 16 * i, slow + i, BAD_NAME, at, length, at - base)
                 elif field == 15:
                     stop = at + length
                     p = at
                     while p < stop:
-                        tag, p = number(buffer, p)
+                        tag, p = number(p)
                         if tag == np.uint64(24):
-                            value, p = number(buffer, p)
+                            value, p = number(p)
                             out.status[i] = np.int32(value & LOW)
                         elif tag == np.uint64(18):
-                            size, p = number(buffer, p)
-                            text(out.message, out.slow, BAD_MESSAGE, i, buffer, p, signed(size))
+                            size, p = number(p)
+                            text(message + 16 * i, slow + i, BAD_MESSAGE, p, signed(size), p - base)
                             p += signed(size)
                         else:
-                            p = past(buffer, p, signed(tag & np.uint64(7)))
+                            p = past(p, signed(tag & np.uint64(7)))
                 elif field == 3:
-                    text(out.trace_state, out.slow, BAD_STATE, i, buffer, at, length)
+                    text(trace_state + 16 * i, slow + i, BAD_STATE, at, length, at - base)
                 elif field == 11:
                     out.slow[i] |= HAS_EVENTS
                 elif field == 13:
                     out.slow[i] |= HAS_LINKS
                 at += length
             elif kind == SCOPE and field == 1:
-                text(out.scope_name, out.scope_slow, BAD_NAME, row[OF_SCOPE], buffer, at, length)
+                i = row[OF_SCOPE]
+                text(scope_name + 16 * i, scope_slow + i, BAD_NAME, at, length, at - base)
                 at += length
             elif kind == SCOPE and field == 2:
-                text(out.scope_version, out.scope_slow, BAD_VERSION, row[OF_SCOPE], buffer, at, length)
+                i = row[OF_SCOPE]
+                text(scope_version + 16 * i, scope_slow + i, BAD_VERSION, at, length, at - base)
                 at += length
             elif child < 0 or kind == RESOURCE:
+                if child >= 0 and not sound(buffer, at - base, at + length - base, child, depth + 1, -1):
+                    return UNSOUND, 0, 0, 0, 0, 0, 0, 0
                 at += length
             else:  # a message begins
                 depth += 1
@@ -335,10 +368,12 @@ def read(
                     trace_at = -1
                     span_ok = False
                     i = row[owner]  # protobuf's defaults; the row may hold what a refused span left
-                    none(out.parent, i)
-                    none(out.trace_state, i)
-                    none(out.name, i)
-                    none(out.message, i)
+                    if i == rows:
+                        return CRAMPED, 0, 0, 0, 0, 0, 0, 0
+                    none(parent + 16 * i)
+                    none(trace_state + 16 * i)
+                    none(name + 16 * i)
+                    none(message + 16 * i)
                     out.kind[i] = 0
                     out.status[i] = 0
                     out.start[i] = ZERO
@@ -346,13 +381,13 @@ def read(
                     out.flags[i] = 0
                     for j in range(3):
                         out.dropped[j, i] = 0
-                    out.at[i] = at
+                    out.at[i] = at - base
                     out.length[i] = length
                     out.slow[i] = 0
                 elif kind == SCOPE_SPANS:
                     owner = OF_SCOPE
-                    none(out.scope_name, row[owner])
-                    none(out.scope_version, row[owner])
+                    none(scope_name + 16 * row[owner])
+                    none(scope_version + 16 * row[owner])
                     out.scope_slow[row[owner]] = 0
                 elif kind == RESOURCE_SPANS:
                     owner = OF_RESOURCE
@@ -364,4 +399,4 @@ def read(
                     spans_before[owner] = row[OF_SPAN]
                     out.marks[owner, row[owner]] = 0
         per_body[body] = row[OF_SPAN] - first
-    return row[OF_SPAN], row[OF_RESOURCE], row[OF_SCOPE], count, known
+    return READ, row[OF_SPAN], row[OF_RESOURCE], row[OF_SCOPE], count, known, bad_trace, bad_span

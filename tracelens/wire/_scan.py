@@ -11,12 +11,13 @@ a length takes at most 5 bytes, any other varint 10; 100 nested messages.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tracelens._kernels import inline, intrinsic, kernel
+from tracelens._kernels import inline, kernel
+from tracelens.wire._memory import ZERO, Word, address, byte, signed
 
 Bytes = NDArray[np.uint8]  # always read-only, as np.frombuffer gives it: kernels compile once per kind
 
@@ -80,65 +81,53 @@ class Verdict(NamedTuple):
     reason: str  # why undecodable, or why spans are rejected; "" when all is well
 
 
-@intrinsic
-def peek(_typing: Any, buffer: Any, _at: Any) -> Any:
-    """Return one byte, without the look whether `at` counts from the end: a sixth of the time."""
-    from numba import types
-
-    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        array = context.make_array(signature.args[0])(context, builder, arguments[0])
-        return builder.load(builder.gep(array.data, [arguments[1]]))
-
-    return types.uint8(buffer, types.int64), emit
-
-
 @inline
-def varint(buffer: Bytes, at: int, end: int, longest: int) -> tuple[np.uint64, int]:
+def varint(at: int, end: int, longest: int) -> tuple[Word, int]:
     """Return (value, next position) of the varint at `at`; the position is -CUT or -VARINT on error.
 
     Bits above 64 are dropped, as upb does.
     """
     if at < end:
-        byte = peek(buffer, at)
-        if byte < 128:  # most are
-            return np.uint64(byte), at + 1
-    value = np.uint64(0)
-    shift = np.uint64(0)
+        found = byte(at)
+        if found < 128:  # most are
+            return np.uint64(found), at + 1
+    value = ZERO
+    shift = ZERO
     stop = at + longest
     while True:
         if at >= end:
             return value, -CUT
         if at >= stop:
             return value, -VARINT
-        byte = peek(buffer, at)
+        found = byte(at)
         at += 1
-        value |= np.uint64(byte & 0x7F) << shift
-        if byte < 128:
+        value |= np.uint64(found & 0x7F) << shift
+        if found < 128:
             return value, at
         shift += np.uint64(7)
 
 
 @inline
-def valid_id(buffer: Bytes, at: int, length: int, wanted: int) -> bool:
+def valid_id(at: int, length: int, wanted: int) -> bool:
     """Whether the id of `length` bytes at `at` has `wanted` bytes, not all zero."""
     some = 0
     if length == wanted:
         for i in range(at, at + length):
-            some |= int(buffer[i])
+            some |= byte(i)
     return some != 0
 
 
 @inline
-def short(buffer: Bytes, at: int, end: int) -> tuple[int, int]:
+def short(at: int, end: int) -> tuple[int, int]:
     """Return (length, next position) of a length of one or two bytes, of which one at least stands before `end`.
 
     The length is -1 when it is longer than that.
     """
-    length = int(peek(buffer, at))
+    length = byte(at)
     at += 1
     if length >= 128:
-        if at < end and peek(buffer, at) < 128:
-            length = (length & 127) | (int(peek(buffer, at)) << 7)
+        if at < end and byte(at) < 128:
+            length = (length & 127) | (byte(at) << 7)
             at += 1
         else:
             length = -1
@@ -146,60 +135,69 @@ def short(buffer: Bytes, at: int, end: int) -> tuple[int, int]:
 
 
 @inline
-def plain(buffer: Bytes, at: int, end: int) -> tuple[int, int, int]:
-    """Look for a KeyValue at [at, end) as everybody writes it: a key, then one value that is text or a whole number.
+def plain(at: int, end: int) -> tuple[int, int, int]:
+    """Look for a KeyValue at [at, end) as everybody writes it: a key, then one value that is text or a number.
 
-    Returns (bytes of the key, tag of the value, where it begins: its text, or its varint). The tag is 0 for all
+    Returns (bytes of the key, tag of the value, where it begins: its text, or its number). The tag is 0 for all
     others, which are not wrong for that. The key begins at at + 2, and text ends at `end`.
     """
     key = 0
     tag = 0
     place = at
-    if end - at >= 6 and peek(buffer, at) == 0x0A:
-        key = int(peek(buffer, at + 1))
+    if end - at >= 6 and byte(at) == 0x0A:
+        key = byte(at + 1)
         p = at + 2 + key
-        if key < 128 and p + 4 <= end and peek(buffer, p) == 0x12:
-            length, p = short(buffer, p + 1, end)
+        if key < 128 and p + 4 <= end and byte(p) == 0x12:
+            length, p = short(p + 1, end)
             if length == end - p and length >= 2:
-                first = int(peek(buffer, p))
+                first = byte(p)
                 if first == 0x0A:
-                    length, p = short(buffer, p + 1, end)
+                    length, p = short(p + 1, end)
                     if length == end - p:
                         tag = first
                         place = p
-                elif first == 0x18 and length <= 11 and peek(buffer, end - 1) < 128:
+                elif first in (0x18, 0x10) and length <= 11 and byte(end - 1) < 128:
                     tag = first
                     place = p + 1
                     for i in range(p + 1, end - 1):
-                        if peek(buffer, i) < 128:  # another field begins there
+                        if byte(i) < 128:  # another field begins there
                             tag = 0
+                elif first == 0x21 and length == 9:
+                    tag = first
+                    place = p + 1
     return key, tag, place
 
 
 @kernel
-def scan(buffer: Bytes, start: int, stop: int) -> tuple[int, int, int, int, int, int]:
-    """Check the request at [start, stop).
+def scan(
+    buffer: Bytes, start: int, stop: int, of: int, outside: int, group: int
+) -> tuple[int, int, int, int, int, int]:
+    """Check the message at [start, stop).
 
+    of: its type; outside: messages around it; group: its field number when it is a
+    group, which may end before `stop`; -1 when it is none.
     Returns (spans, spans without a trace id, spans with one but without a span
     id, attributes of spans, resources and scopes, position of the error or -1,
     index into REASONS).
     """
     ends = np.empty(MAX_DEPTH + 2, np.int64)  # where the message at each depth ends
     types = np.empty(MAX_DEPTH + 2, np.int64)
-    groups = np.full(MAX_DEPTH + 2, -1, np.int64)  # field number when it is a group
-    depth = 0
-    ends[0] = stop
-    types[0] = REQUEST
+    groups = np.empty(MAX_DEPTH + 2, np.int64)  # field number when it is a group, else -1
+    base = address(buffer)
+    depth = outside
+    end = base + stop
+    ends[depth] = end
+    types[depth] = of
+    groups[depth] = group
     spans = bad_trace = bad_span = attributes = 0
     trace_ok = span_ok = False
-    at = start
-    end = stop
-    kind = REQUEST
+    at = base + start
+    kind = of
     while True:
         while at == end:  # this message is complete; so may be those around it
             if groups[depth] >= 0:
-                return spans, bad_trace, bad_span, attributes, at, GROUP_OPEN
-            if depth == 0:
+                return spans, bad_trace, bad_span, attributes, at - base, GROUP_OPEN
+            if depth == outside:
                 return spans, bad_trace, bad_span, attributes, -1, 0
             if kind == SPAN:
                 spans += 1
@@ -211,41 +209,41 @@ def scan(buffer: Bytes, start: int, stop: int) -> tuple[int, int, int, int, int,
             end = ends[depth]
             kind = types[depth]
         field_at = at
-        tag, at = varint(buffer, at, end, 5)
+        tag, at = varint(at, end, 5)
         if at < 0:
-            return spans, bad_trace, bad_span, attributes, field_at, CUT if at == -CUT else TAG
+            return spans, bad_trace, bad_span, attributes, field_at - base, CUT if at == -CUT else TAG
         if tag > np.uint64(0xFFFFFFFF):
-            return spans, bad_trace, bad_span, attributes, field_at, TAG
+            return spans, bad_trace, bad_span, attributes, field_at - base, TAG
         number = int(np.int64(tag >> np.uint64(3)))
         wire = int(np.int64(tag & np.uint64(7)))
         if number == 0 and kind != UNKNOWN:  # upb skips what is in a group without a look at its numbers
-            return spans, bad_trace, bad_span, attributes, field_at, FIELD_ZERO
+            return spans, bad_trace, bad_span, attributes, field_at - base, FIELD_ZERO
         if wire == 2:
             length_at = at
-            size, at = varint(buffer, at, end, 5)
+            size, at = varint(at, end, 5)
             if at < 0:
-                return spans, bad_trace, bad_span, attributes, length_at, CUT if at == -CUT else LENGTH
+                return spans, bad_trace, bad_span, attributes, length_at - base, CUT if at == -CUT else LENGTH
             if size > np.uint64(MAX_LENGTH):
-                return spans, bad_trace, bad_span, attributes, length_at, LENGTH
+                return spans, bad_trace, bad_span, attributes, length_at - base, LENGTH
             length = int(np.int64(size))
             if length > end - at:
-                return spans, bad_trace, bad_span, attributes, field_at, OVERRUN
+                return spans, bad_trace, bad_span, attributes, field_at - base, OVERRUN
             child = -1
             if number < 16:
                 child = int(CHILDREN[kind, number])
             if child < 0:
                 if kind == SPAN:
                     if number == 1:
-                        trace_ok = valid_id(buffer, at, length, 16)
+                        trace_ok = valid_id(at, length, 16)
                     elif number == 2:
-                        span_ok = valid_id(buffer, at, length, 8)
+                        span_ok = valid_id(at, length, 8)
                 at += length
                 continue
             if depth == MAX_DEPTH:
-                return spans, bad_trace, bad_span, attributes, field_at, DEPTH
+                return spans, bad_trace, bad_span, attributes, field_at - base, DEPTH
             if child == KEY_VALUE and (kind in (SPAN, RESOURCE, SCOPE)):
                 attributes += 1
-                _, value, _ = plain(buffer, at, at + length)
+                _, value, _ = plain(at, at + length)
                 if value != 0:
                     at += length
                     continue
@@ -258,16 +256,16 @@ def scan(buffer: Bytes, start: int, stop: int) -> tuple[int, int, int, int, int,
             types[depth] = kind
             groups[depth] = -1
         elif wire == 0:
-            _, at = varint(buffer, at, end, 10)
+            _, at = varint(at, end, 10)
             if at < 0:
-                return spans, bad_trace, bad_span, attributes, field_at, CUT if at == -CUT else VARINT
+                return spans, bad_trace, bad_span, attributes, field_at - base, CUT if at == -CUT else VARINT
         elif wire in (1, 5):
             at += 8 if wire == 1 else 4
             if at > end:
-                return spans, bad_trace, bad_span, attributes, field_at, CUT
+                return spans, bad_trace, bad_span, attributes, field_at - base, CUT
         elif wire == 3:
             if depth == MAX_DEPTH:
-                return spans, bad_trace, bad_span, attributes, field_at, DEPTH
+                return spans, bad_trace, bad_span, attributes, field_at - base, DEPTH
             depth += 1
             kind = UNKNOWN
             ends[depth] = end
@@ -275,12 +273,21 @@ def scan(buffer: Bytes, start: int, stop: int) -> tuple[int, int, int, int, int,
             groups[depth] = number
         elif wire == 4:
             if groups[depth] != number:
-                return spans, bad_trace, bad_span, attributes, field_at, GROUP_END
+                return spans, bad_trace, bad_span, attributes, field_at - base, GROUP_END
+            if depth == outside:
+                return spans, bad_trace, bad_span, attributes, -1, 0
             depth -= 1
             end = ends[depth]
             kind = types[depth]
         else:
-            return spans, bad_trace, bad_span, attributes, field_at, WIRE_TYPE
+            return spans, bad_trace, bad_span, attributes, field_at - base, WIRE_TYPE
+
+
+@inline
+def sound(buffer: Bytes, start: int, stop: int, of: int, outside: int, group: int) -> bool:
+    """Whether `scan` finds no error."""
+    # A constant is a type of its own, for which numba would compile the kernel anew.
+    return scan(buffer, start, stop, signed(of), signed(outside), signed(group))[4] < 0
 
 
 @kernel
@@ -294,7 +301,9 @@ def scan_all(
     """
     spans = bad_trace = bad_span = attributes = 0
     for i in range(len(starts)):
-        some, no_trace, no_span, held, error, reason = scan(buffer, starts[i], ends[i])
+        some, no_trace, no_span, held, error, reason = scan(
+            buffer, starts[i], ends[i], signed(REQUEST), signed(0), signed(-1)
+        )
         if error >= 0:
             return spans, bad_trace, bad_span, attributes, i, error - starts[i], reason
         spans += some
@@ -304,6 +313,42 @@ def scan_all(
     return spans, bad_trace, bad_span, attributes, -1, -1, 0
 
 
+@kernel
+def glance(buffer: Bytes, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> int:
+    """Return how many spans the requests at [starts[i], ends[i]) hold, without a look into them; -1 where that fails.
+
+    Of requests that are not sound the number means nothing.
+    """
+    base = address(buffer)
+    stops = np.empty(2, np.int64)
+    spans = 0
+    for i in range(len(starts)):
+        at = base + starts[i]
+        end = base + ends[i]
+        depth = 0
+        while True:
+            while at == end and depth > 0:
+                depth -= 1
+                end = stops[depth]
+            if at == end:
+                break
+            tag, at = varint(at, end, 5)
+            if at < 0 or tag & np.uint64(7) != np.uint64(2):
+                return -1
+            size, at = varint(at, end, 5)
+            if at < 0 or size > np.uint64(end - at):
+                return -1
+            inner = tag == np.uint64(0x12 if depth else 0x0A)
+            if inner and depth < 2:
+                stops[depth] = end
+                end = at + signed(size)
+                depth += 1
+            else:
+                spans += inner
+                at += signed(size)
+    return spans
+
+
 def readable(body: bytes) -> Bytes:
     """Return the bytes as the one kind of array that the kernels take."""
     return np.frombuffer(body, np.uint8) if body else np.frombuffer(b"\0", np.uint8)[:0]
@@ -311,7 +356,7 @@ def readable(body: bytes) -> Bytes:
 
 def validate(body: bytes) -> Verdict:
     """Check an ExportTraceServiceRequest and count its spans, without decoding it. Raises nothing."""
-    spans, bad_trace, bad_span, _, error, reason = scan(readable(body), 0, len(body))
+    spans, bad_trace, bad_span, _, error, reason = scan(readable(body), 0, len(body), REQUEST, 0, -1)
     if error >= 0:
         return Verdict(0, 0, error, f"byte {error}: {REASONS[reason]}")
     return Verdict(spans, bad_trace + bad_span, -1, refusals(bad_trace, bad_span))

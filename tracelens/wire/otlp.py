@@ -1,6 +1,6 @@
 """OTLP protobuf: bytes of ExportTraceServiceRequest become spans.
 
-Owns the way from bytes to a frame. Checking them is left to `_scan`, reading
+Owns the way from bytes to a frame. Checking them is left to `_read` and `_scan`, reading
 them to `_read` and `_columns`, names of columns to `_naming`, arrays, events
 and links to `_made`, what fits no column to `_overflow`, and the repair of
 single spans to `tracelens.repair`.
