@@ -19,6 +19,7 @@ __all__ = [
     "clock",
     "compact",
     "count",
+    "counted",
     "duration",
     "layer_name",
     "layer_suffix",
@@ -49,6 +50,11 @@ def compact(number: int) -> str:
             places = 2 if size < 9.995 else 1 if size < 99.95 else 0
             return f"{size:.{places}f} {unit}"
     return f"{number:,}"
+
+
+def counted(number: int, name: str) -> str:
+    """Return a number with what it counts: `1 service`, `1,200 services`."""
+    return f"{count(number)} {name}{'s' * (number != 1)}"
 
 
 def split(text: str) -> tuple[str, str]:

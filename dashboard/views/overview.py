@@ -13,7 +13,7 @@ from dashboard.components.table import Column, Row, table
 from dashboard.components.tiles import Tile, tiles
 from dashboard.export import csv_button
 from dashboard.findings import finding
-from dashboard.format import Tone, calls_per_second, change, count, duration, percent, points, split
+from dashboard.format import Tone, calls_per_second, change, count, counted, duration, percent, points, split
 from dashboard.page import Page
 from dashboard.queries import Overview
 from dashboard.state import ALL, CUSTOM, WINDOWS
@@ -36,13 +36,13 @@ def draw(page: Page) -> None:
     before: Earlier | None = page.ask("earlier")
     found = finding(page, shown, before[1] if before else None)
     services = len({row["service"] for row in shown.routes})
-    plural = "s" * (services != 1)
     link = headline(
         [run("Overview", strong=True)],
         key="head",
         status=pages.status(page, shown.source, shown.method),
         sub=[
-            run(f"{services} service{plural}, {len(shown.routes)} routes, by impact: time above their own p50 · "),
+            run(f"{counted(services, 'service')}, {counted(len(shown.routes), 'route')}, "),
+            run("by impact: time above their own p50 · "),
             run("what changed →", link=pages.link_to("compare", against="before" if before else "half")),
             run(" · "),
             run(_findings(page, shown), link=pages.link_to("findings")),
@@ -72,8 +72,7 @@ def _findings(page: Page, shown: Overview) -> str:
     """Return the words that lead to the findings: how many there are, where counting them is cheap."""
     if shown.source.spans > COUNTED_SPANS:
         return "findings →"
-    n = len(page.ask("findings").rows)
-    return f"{count(n)} finding{'s' * (n != 1)} →"
+    return f"{counted(len(page.ask('findings').rows), 'finding')} →"
 
 
 def _against(page: Page, before: Earlier | None) -> str:

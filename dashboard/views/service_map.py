@@ -14,7 +14,7 @@ from dashboard import state
 from dashboard.components.headline import Run, headline, run
 from dashboard.components.map import service_map
 from dashboard.components.table import Column, Row, table
-from dashboard.format import calls_per_second, count, duration, percent
+from dashboard.format import calls_per_second, count, counted, duration, percent
 from dashboard.hopbar import hop_bar
 from dashboard.layout import layout
 from dashboard.page import Page
@@ -23,6 +23,11 @@ from dashboard.views import empty
 
 PERCENTILES = {"p50": "p50", "p90": "p90", "p99": "p99"}
 FAILING = 0.01  # of an edge's calls: enough to dash it
+NO_EDGE = (
+    "No call between two services has spans of both. A service calls another where its client span, or its proxy's, "
+    "has the other's server span below it."
+)
+HOW = ": width is the rate, colour how slow, dashes are errors. Press one for its hops."
 MISSING = {
     "missing_no_sidecar": "no sidecar writes spans for the callee",
     "missing_late": "spans that may still come",
@@ -44,14 +49,13 @@ def draw(page: Page) -> None:
     if percentile not in PERCENTILES:
         percentile = "p99"
     chosen = _chosen(page, edges, percentile)
+    size = f"{counted(len(shown.services), 'service')}, {counted(len(edges), 'edge')}"
     link = headline(
         [run("Map", strong=True)],
         key="head",
         status=pages.status(page, shown.source, shown.method),
-        sub=[
-            run(f"{len(edges)} edges: width is the rate, colour how slow, dashes are errors. Press one for its hops.")
-        ],
-        callout=_sentence(edges, percentile),
+        sub=[run(f"{size}{HOW if edges else '.'}")],
+        callout=_sentence(edges, percentile) or [run(NO_EDGE)],
     )
     pages.follow(page, link)
     _options(percentile, with_gateways=with_gateways)
@@ -64,7 +68,7 @@ def draw(page: Page) -> None:
         key="map",
         title="Who calls whom",
         note=f"{percentile} of calls, as the caller waited",
-        label=f"Map of {len(shown.services)} services and {len(edges)} edges. The table below says the same.",
+        label=f"Map of {size}. The table below says the same.",
     )
     if pressed is not None:
         state.write(edge=pressed)

@@ -15,7 +15,7 @@ from dashboard.components.table import Column, Row, table
 from dashboard.components.waterfall import waterfall
 from dashboard.export import markdown
 from dashboard.folding import folded
-from dashboard.format import count, duration, layer_name, layer_suffix, percent
+from dashboard.format import count, counted, duration, layer_name, layer_suffix, percent
 from dashboard.page import Page
 from dashboard.palette import service_colors
 from dashboard.views import empty
@@ -76,7 +76,7 @@ def draw(page: Page) -> None:
         only=page.state.page.get("only") == "1",
         proxies=fold if carried else None,
         key="waterfall",
-        label=f"Waterfall of {count(len(rows))} spans. The table below says the same.",
+        label=f"Waterfall of {counted(len(rows), 'span')}. The table below says the same.",
     )
     if span is not None or only is not None or proxies is not None:
         changes: dict[str, str | None] = {} if span is None else {"span": span}
@@ -112,12 +112,12 @@ def _sub(page: Page, answer: TraceAnswer, *, shown: int) -> list[Run]:
     runs = [
         run(f"{rows['trace_id'][0].hex()} · {page.clock(begin, milliseconds=True)} · "),
         run(duration(end - begin), strong=True),
-        run(f" · {count(len(rows))} spans · {rows['service'].n_unique()} services"),
+        run(f" · {counted(len(rows), 'span')} · {counted(rows['service'].n_unique(), 'service')}"),
         *([run(f" · proxies folded: {count(shown)} rows")] if shown < len(rows) else []),
         run(" · complete" if whole else " · incomplete", tone=None if whole else "bad"),
     ]
     if errors:
-        runs.append(run(f" · {errors} error{'s' * (errors != 1)}", tone="bad"))
+        runs.append(run(f" · {counted(errors, 'error')}", tone="bad"))
     repairs = ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in sorted(answer.source.repairs.items()))
     if repairs:
         runs.append(run(f" · mended: {repairs}"))

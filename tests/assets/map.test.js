@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { arrow, curve, place, short } from '../../tracelens/assets/map-layout.js';
+import { arrow, around, curve, place, short } from '../../tracelens/assets/map-layout.js';
 
 const LAYERS = [['web'], ['cart', 'catalog', 'pay'], ['db']];
 
@@ -42,6 +42,41 @@ test('no two services cover each other, and all lie within the drawing', () => {
   }
 });
 
+test('two hundred services in ten layers have each a place of its own, on a desk and on a phone', () => {
+  const crowd = [3, 12, 30, 60, 50, 25, 12, 5, 2, 1].map((n, depth) => Array.from({ length: n }, (_, at) => `s${depth}-${at}`));
+  for (const width of [360, 700, 1_376]) {
+    const laid = place(crowd, width);
+    assert.equal(laid.places.size, 200);
+    assert.ok(laid.many && apart(laid));
+    for (const box of boxes(laid)) {
+      assert.ok(box.left >= 0 && box.top >= 0 && box.right <= laid.width && box.bottom <= laid.height);
+      assert.ok(box.right - box.left >= 80);
+    }
+    assert.ok(laid.scale >= 0.72 && laid.scale <= 1);
+  }
+  assert.equal(place(crowd, 360).width, 360);
+  const at = (name) => place(crowd, 1_376).places.get(name);
+  assert.deepEqual([at('s3-0').x < at('s3-1').x, at('s3-1').y - at('s3-0').y], [true, 16], 'between two of the first column');
+  const desk = place(crowd, 1_376);
+  assert.ok(desk.width * desk.scale <= 1_376.001, 'it fits the desk');
+  assert.ok(desk.height * desk.scale < 1_000);
+});
+
+test('a chain deeper than the screen is wide scrolls, and can still be read', () => {
+  const laid = place(Array.from({ length: 50 }, (_, at) => [`s${at}`]), 1_376);
+  assert.equal(laid.scale, 0.72);
+  assert.ok(laid.width * laid.scale > 1_376 && apart(laid));
+});
+
+const EDGES = [['a', 'b'], ['b', 'c'], ['x', 'b'], ['x', 'y']].map(([caller, callee]) => ({ id: caller + callee, caller, callee }));
+
+test('a service has to do with its callers and callees, a line with its two ends', () => {
+  const found = around(EDGES, ['b']);
+  assert.deepEqual([[...found.lines].sort(), [...found.services].sort()], [['ab', 'bc', 'xb'], ['a', 'b', 'c', 'x']]);
+  assert.deepEqual([...around(EDGES, ['x', 'y']).lines], ['xy']);
+  assert.deepEqual([...around(EDGES, ['z']).services], ['z']);
+});
+
 test('no service, and one, are no error', () => {
   assert.equal(place([], 1_200).places.size, 0);
   assert.deepEqual(place([['web']], 1_200).places.get('web'), { x: 70, y: 35 });
@@ -65,8 +100,10 @@ test('a line back leaves the other side, and one to itself is a loop above it', 
   assert.deepEqual(curve(...[...place(LAYERS, 360).places.values()].slice(0, 2), place(LAYERS, 360)).way, { x: 0, y: 1 });
 });
 
-test('a name is cut to the room there is', () => {
-  assert.equal(short('recommendation-service', { wide: 132 }), 'recommendatio…');
-  assert.equal(short('web', { wide: 132 }), 'web');
-  assert.equal(short('recommendation', { wide: 20 }), 'rec…');
+test('a name is cut to the room there is, in its middle', () => {
+  const room = { wide: 132, pixels: 7.4 };
+  assert.equal(short('recommendation-service', room), 'recommend…vice');
+  assert.equal(short('recommendation-worker', room), 'recommend…rker');
+  assert.equal(short('web', room), 'web');
+  assert.equal(short('recommendation', { wide: 20, pixels: 7.4 }), 're…n');
 });

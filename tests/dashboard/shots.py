@@ -2,7 +2,7 @@
 
     python -m tests.dashboard.shots docs/shots
 
-The traffic is the shop's of the tests; a page that complains, or asks anything
+The traffic is the shop's of the tests, and once that of two hundred services; a page that complains, or asks anything
 off the machine, ends it.
 """
 
@@ -17,7 +17,7 @@ from urllib.parse import urlencode, urlsplit
 
 from playwright.sync_api import Browser, sync_playwright
 
-from tests.dashboard import shop
+from tests.dashboard import crowd, shop
 from tests.dashboard.conftest import CHROMIUM, FLAGS, HOUR, TRACES, Watched, dashboard, settled
 
 ROUTE = {"service": "frontend", "route": "GET /product/{id}"}
@@ -34,6 +34,9 @@ PAGES: dict[str, dict[str, str]] = {
 }
 
 
+CROWD = {"map": {"percentile": "p99"}}  # of two hundred services
+
+
 @dataclass(frozen=True, slots=True)
 class Look:
     """A size and a theme."""
@@ -47,8 +50,8 @@ class Look:
 LOOKS = (Look("light", 1440, 900), Look("dark", 1440, 900, dark=True), Look("narrow", 390, 844))
 
 
-def shoot(browser: Browser, url: str, folder: Path) -> list[str]:
-    """Take all pictures; return what pages complained of."""
+def shoot(browser: Browser, url: str, folder: Path, pages: dict[str, dict[str, str]], suffix: str = "") -> list[str]:
+    """Take pictures of pages; return what they complained of."""
     watched = Watched(urlsplit(url).netloc)
     for look in LOOKS:
         context = browser.new_context(
@@ -59,12 +62,12 @@ def shoot(browser: Browser, url: str, folder: Path) -> list[str]:
         page = context.new_page()
         page.on("console", watched.console)
         page.on("request", watched.request)
-        for name, params in PAGES.items():
+        for name, params in pages.items():
             path = "" if name == "overview" else name
             page.goto(f"{url}/{path}?{urlencode({'window': 'all', 'live': '0', **params})}")
             settled(page)
-            page.screenshot(path=folder / f"{name}-{look.name}.png", full_page=False)
-            print(f"{name}-{look.name}", flush=True)
+            page.screenshot(path=folder / f"{name}{suffix}-{look.name}.png", full_page=False)
+            print(f"{name}{suffix}-{look.name}", flush=True)
         context.close()
     return watched.complaints
 
@@ -75,9 +78,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         start = time.time_ns() - 3 * HOUR - 60_000_000_000
         source = shop.store(Path(scratch) / "store", shop.spans(TRACES, start, 3 * HOUR))
-        with dashboard(source) as url, sync_playwright() as playwright:
+        many = shop.store(Path(scratch) / "crowd", crowd.spans(450, start, 3 * HOUR))
+        with dashboard(source) as url, dashboard(many) as crowded, sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-            complaints = shoot(browser, url, folder)
+            complaints = shoot(browser, url, folder, PAGES) + shoot(browser, crowded, folder, CROWD, "-crowd")
             browser.close()
     if complaints:
         raise SystemExit("\n".join(complaints))

@@ -1,29 +1,53 @@
 // Where the services of a map and the lines between them lie. Nothing here draws.
 
-const NODE = { wide: 132, high: 44 };
-const GAP = { along: 96, across: 26 };
-const NARROW = 620; // pixels: below this, layers stand under each other
-const TIP = 7; // pixels a line ends before the service it leads to: its arrow's
+// Pixels. Few services have room for two lines; many stand close, and layers of
+// many in several columns (on a phone, rows).
+const ROOMY = { wide: 132, high: 44, apart: 26, near: 12, step: [40, 288], text: 14, pixels: 7.4 };
+const TIGHT = { wide: 108, high: 24, apart: 8, near: 14, step: [44, 160], text: 12, pixels: 6.5 };
+const NARROW = 620; // below this, layers stand under each other
+const [MANY, DEEP] = [12, 8]; // services of a layer, and layers, that still are few
+const ROWS = 30; // services one above the other
+const LEAST = 84; // width of a service on a phone
+const SMALLEST = 0.72; // of its size: smaller, a map cannot be read, and scrolls
+const TIP = 7; // a line ends so far before the service it leads to: its arrow's
 
 /** Place every service: layers along one axis, services of a layer around the middle of the other. */
 export function place(layers, width) {
   const down = width < NARROW;
   const most = Math.max(1, ...layers.map((layer) => layer.length));
-  const node = { ...NODE };
-  if (down) node.wide = Math.min(NODE.wide, (width - 8) / most - 10);
-  const step = down ? node.high + 58 : Math.max(node.wide + 40, Math.min(node.wide + GAP.along * 3, (width - node.wide - 8) / Math.max(1, layers.length - 1)));
-  const apart = down ? (width - 8) / most : node.high + GAP.across;
-  const across = down ? width : most * apart;
+  const many = most > MANY || layers.length > DEEP;
+  const node = { ...(many ? TIGHT : ROOMY) };
+  const abreast = Math.min(most, down ? Math.max(1, Math.floor((width - 8) / (LEAST + 10))) : ROWS);
+  const lines = layers.map((layer) => Math.ceil(layer.length / abreast)); // columns of a layer, on a phone rows
+  const slots = abreast + (Math.max(...lines) > 1 ? 0.5 : 0);
+  if (down) node.wide = Math.min(node.wide, (width - 8) / slots - 10);
+  const thick = down ? node.high : node.wide;
+  const near = thick + node.near;
+  const inner = lines.reduce((sum, n) => sum + (n - 1) * near + thick, 8);
+  const step = down ? (many ? 40 : 58) : within((width - inner) / Math.max(1, layers.length - 1), ...node.step);
+  const apart = down ? (width - 8) / slots : node.high + node.apart;
+  const across = down ? width : slots * apart;
   const places = new Map();
+  let along = 4 + thick / 2;
   layers.forEach((layer, at) => {
     layer.forEach((name, number) => {
-      const middle = across / 2 + (number - (layer.length - 1) / 2) * apart;
-      const along = at * step + (down ? node.high : node.wide) / 2 + 4;
-      places.set(name, down ? { x: middle, y: along } : { x: along, y: middle });
+      // Neighbours go to different lines, so that each stands where its callers and callees do.
+      const [line, row] = [number % lines[at], Math.floor(number / lines[at])];
+      const rows = Math.ceil(layer.length / lines[at]);
+      // And what leads to the second line passes between services of the first.
+      const shift = lines[at] > 1 ? (line % 2) / 2 - 0.25 : 0;
+      const middle = across / 2 + (row - (rows - 1) / 2 + shift) * apart;
+      places.set(name, down ? { x: middle, y: along + line * near } : { x: along + line * near, y: middle });
     });
+    along += (lines[at] - 1) * near + thick + step;
   });
-  const long = (layers.length - 1) * step + (down ? node.high : node.wide) + 8;
-  return { places, node, down, width: down ? width : Math.max(width, long), height: (down ? long : across) + 12 };
+  const long = inner + Math.max(0, layers.length - 1) * step;
+  const [wide, high] = down ? [width, long] : [Math.max(width, long), across];
+  return { places, node, down, many, width: wide, height: high + 12, scale: within(width / wide, SMALLEST, 1) };
+}
+
+function within(value, least, most) {
+  return Math.max(least, Math.min(most, value));
 }
 
 /** A line from one service's side to the other's, its middle and where it arrives. */
@@ -62,8 +86,16 @@ export function arrow({ end, way }, width) {
   return `M${tip.x},${tip.y} L${base.x - way.y * size},${base.y - way.x * size} L${base.x + way.y * size},${base.y + way.x * size} Z`;
 }
 
-/** A name cut to the room a service has. */
-export function short(name, { wide }) {
-  const fits = Math.max(4, Math.floor((wide - 26) / 7.4));
-  return name.length > fits ? `${name.slice(0, fits - 1)}…` : name;
+/** A name cut to the room a service has, its begin and its end: names of many services begin alike. */
+export function short(name, { wide, pixels }) {
+  const fits = Math.max(4, Math.floor((wide - 26) / pixels));
+  if (name.length <= fits) return name;
+  const end = Math.floor((fits - 1) / 3);
+  return `${name.slice(0, fits - 1 - end)}…${name.slice(name.length - end)}`;
+}
+
+/** The services and lines that one service, or both ends of one line, have to do with. */
+export function around(edges, names) {
+  const lines = edges.filter(({ caller, callee }) => (names.length > 1 ? caller === names[0] && callee === names[1] : caller === names[0] || callee === names[0]));
+  return { lines: new Set(lines.map(({ id }) => id)), services: new Set([...names, ...lines.flatMap(({ caller, callee }) => [caller, callee])]) };
 }

@@ -201,7 +201,7 @@ export function panelHead(title, note, help) {
 export function shares(parts, label = null) {
   return element('div', { class: 'shares', role: 'list', 'aria-label': label }, parts.map(({ text, share, color }) => {
     const style = `flex:${share} 1 0;background:${color};color:${ink(color)}`;
-    return element('span', { text, title: text, role: 'listitem', style });
+    return element('span', { title: text, role: 'listitem', style }, [element('b', { text })]);
   }));
 }
 
