@@ -32,8 +32,6 @@ PAGES: dict[str, dict[str, str]] = {
     "findings": {},
     "board": {},
 }
-
-
 CROWD = {"map": {"percentile": "p99"}}  # of two hundred services
 
 
