@@ -14,12 +14,14 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
 
 from tests.dashboard import shop
 
 HOUR = 3_600_000_000_000
 TRACES = 1_200
+EXPECTED = 20_000  # milliseconds: with several suites on two cores a thousand rows took six seconds
+COMPILED = 300_000  # milliseconds: an installation of its own compiles first, there in two minutes
 CHROMIUM = "/usr/bin/chromium"
 # As root Chromium has no sandbox of its own; the rest keeps it from calling home.
 FLAGS = [
@@ -71,6 +73,7 @@ def url(shop_store: Path) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
+        expect.set_options(timeout=EXPECTED)  # it is a wait, not a sleep: what comes at once costs nothing
         started = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield started
         started.close()
@@ -160,7 +163,7 @@ def visit(url: str, browser: Browser, serve: Serve) -> Iterator[Open]:
         page.on("pageerror", lambda error: watched.complaints.append(f"error: {error}"))
         page.on("request", watched.request)
         page.goto(base + path)
-        page.wait_for_selector(".tracelens[data-ready]", timeout=120_000)  # an installation of its own compiles first
+        page.wait_for_selector(".tracelens[data-ready]", timeout=COMPILED)
         return page
 
     yield go

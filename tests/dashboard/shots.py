@@ -32,8 +32,6 @@ PAGES: dict[str, dict[str, str]] = {
     "findings": {},
     "board": {},
 }
-
-
 CROWD = {"map": {"percentile": "p99"}}  # of two hundred services
 
 
@@ -78,7 +76,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         start = time.time_ns() - 3 * HOUR - 60_000_000_000
         source = shop.store(Path(scratch) / "store", shop.spans(TRACES, start, 3 * HOUR))
-        many = shop.store(Path(scratch) / "crowd", crowd.spans(450, start, 3 * HOUR))
+        many = shop.store(Path(scratch) / "crowd", crowd.spans(180, start, 3 * HOUR))
         with dashboard(source) as url, dashboard(many) as crowded, sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
             complaints = shoot(browser, url, folder, PAGES) + shoot(browser, crowded, folder, CROWD, "-crowd")

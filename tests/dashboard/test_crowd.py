@@ -17,9 +17,9 @@ from tests.dashboard.test_browser_pages import fits
 
 pytestmark = [pytest.mark.browser, pytest.mark.process]
 
-TRACES = 450  # together they have every edge
+TRACES = 180  # together they have every edge
 MAP = "/map?window=all&live=0"
-PAGES = ("/", "/route", "/critical-path", MAP, "/search", "/trace?trace=1", "/compare", "/findings")
+PAGES = ("/", "/route", "/critical-path", MAP, "/search", "/trace?trace=1", "/compare", "/findings", "/board")
 # Whether two services of the map cover each other, and whether one lies outside of the drawing.
 COLLISIONS = """(drawing) => {
   const within = drawing.getBoundingClientRect();
