@@ -150,7 +150,8 @@ def grow(most: int) -> list[dict[str, Any]]:
                 print(
                     f"{spans:>11,} spans, {hours:>3} h, {question:<9} "
                     f"cold {told['cold']:7,.0f} ms ({told['cold_cpu']:5,.0f} of CPU), "
-                    f"warm {told['warm']:7,.0f} ms ({told['warm_cpu']:5,.0f} of CPU), {told['more'] / 2**20:5,.0f} MiB more, {size:.1f} B a span",
+                    f"warm {told['warm']:7,.0f} ms ({told['warm_cpu']:5,.0f} of CPU), "
+                    f"{told['more'] / 2**20:5,.0f} MiB more, {size:.1f} B a span",
                     flush=True,
                 )
     return rows
