@@ -112,12 +112,20 @@ def ask(folder: Path, question: str) -> dict[str, Any]:
     work = asked[question]
     compile_all()  # loads the kernels, as a dashboard does when it starts
     before = peak()
-    took = []
+    took, worked = [], []
     for lens in [Lens.open(str(folder))] * (RUNS + 1):
-        begin = time.perf_counter()
+        begin, used = time.perf_counter(), time.process_time()
         work(lens)
         took.append(1_000 * (time.perf_counter() - begin))
-    return {"cold": took[0], "warm": statistics.median(took[1:]), "more": peak() - before, "peak": peak()}
+        worked.append(1_000 * (time.process_time() - used))
+    return {
+        "cold": took[0],
+        "warm": statistics.median(took[1:]),
+        "cold_cpu": worked[0],  # of all threads: what others on the machine do not change much
+        "warm_cpu": statistics.median(worked[1:]),
+        "more": peak() - before,
+        "peak": peak(),
+    }
 
 
 def peak() -> int:
@@ -140,8 +148,10 @@ def grow(most: int) -> list[dict[str, Any]]:
                 told = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
                 rows.append({"spans": spans, "hours": hours, "question": question, "size": size, **told})
                 print(
-                    f"{spans:>11,} spans, {hours:>3} h, {question:<9} cold {told['cold']:7,.0f} ms, "
-                    f"warm {told['warm']:7,.0f} ms, {told['more'] / 2**20:5,.0f} MiB more, {size:.1f} B a span",
+                    f"{spans:>11,} spans, {hours:>3} h, {question:<9} "
+                    f"cold {told['cold']:7,.0f} ms ({told['cold_cpu']:5,.0f} of CPU), "
+                    f"warm {told['warm']:7,.0f} ms ({told['warm_cpu']:5,.0f} of CPU), "
+                    f"{told['more'] / 2**20:5,.0f} MiB more, {size:.1f} B a span",
                     flush=True,
                 )
     return rows
