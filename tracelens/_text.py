@@ -15,13 +15,14 @@ import numpy as np
 
 from tracelens._kernels import inline, kernel
 from tracelens._link import I32, I64, U64, Bool
-from tracelens._words import byte_at, folded, turned, word_at
+from tracelens._words import byte_at, fetch, folded, turned, word_at
 
 signed: Any = np.int64  # numba's int(uint64) stays unsigned
 UNBOUNDED: Final = 2**31 - 1
 WITHIN: Final = 12  # bytes of a text that its view holds
 LENGTH: Final = np.uint64(0xFFFFFFFF)
 HALF: Final = np.uint64(32)
+AHEAD: Final = 16  # rows whose text is on its way
 EIGHT: Final = np.uint64(8)
 ONE: Final = np.uint64(1)
 ONES: Final = np.uint64(0x0101010101010101)
@@ -244,6 +245,11 @@ def number_until_full(
         if length > WITHIN:
             at = data[buffer + signed(rest & LENGTH)] + (rest >> HALF)
             rest = at
+            if row + AHEAD < end and is_valid(valid_at, bit, inside + AHEAD):  # waiting for memory takes longest
+                later = view + np.uint64(16 * AHEAD)
+                where = word_at(later + EIGHT)
+                if signed(word_at(later) & LENGTH) > WITHIN:
+                    fetch(data[buffer + signed(where & LENGTH)] + (where >> HALF))
         if cut:
             length, word, rest = shortened(view, at, length)
         value = folded(word ^ seed, factor)

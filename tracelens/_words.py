@@ -39,6 +39,23 @@ def byte_at(_typing: Any, _address: Any) -> Any:
 
 
 @intrinsic
+def fetch(_typing: Any, _address: Any) -> Any:
+    """Have the memory at an address brought near, for it will be read soon; nothing happens where there is none."""
+    from llvmlite import ir
+    from numba import types
+
+    def emit(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        number = ir.IntType(32)
+        place = builder.inttoptr(arguments[0], ir.IntType(8).as_pointer())
+        kind = ir.FunctionType(ir.VoidType(), [place.type, number, number, number])
+        function = builder.module.declare_intrinsic("llvm.prefetch.p0", (), kind)
+        builder.call(function, [place, number(0), number(3), number(1)])  # to be read, often, as data
+        return context.get_dummy_value()
+
+    return types.void(types.uint64), emit
+
+
+@intrinsic
 def folded(_typing: Any, _a: Any, _b: Any) -> Any:
     """Return the two words of a product, one upon the other."""
     from numba import types
