@@ -7,13 +7,17 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
+from tests.wire.messages import requests
 from tracelens import dumps
 from tracelens.columns import compact
 from tracelens.lens import Lens, Question
 from tracelens.lens import sources as module
-from tracelens.spans import SPANS
+from tracelens.spans import SPANS, is_attribute
+from tracelens.wire import otlp
 
 SAMPLES = Path(__file__).parents[2] / "samples" / "dumps"
 
@@ -31,6 +35,21 @@ def test_what_is_kept_is_the_same(name: str) -> None:
     assert set(found.columns) == {*SPANS, "res:service.name", *wanted}
     assert_frame_equal(found.drop("overflow"), whole.select(found.columns).drop("overflow"))
     assert found["overflow"].null_count() == len(found)
+
+
+@settings(deadline=None)  # a first call compiles
+@given(st.lists(requests(), max_size=3), st.integers(1, 4))
+def test_of_any_request_what_is_kept_is_the_same(bodies: list[bytes], divisor: int) -> None:
+    """Of broken text, of keys that come twice, of spans without an id: marked and refused as where all is kept."""
+
+    def keep(name: str) -> bool:
+        return len(name) % divisor == 0
+
+    whole, found = otlp.decode(bodies), otlp.decode(bodies, keep=keep)
+    columns = whole.spans.columns
+    kept = [name for name in columns if not is_attribute(name) or name == "res:service.name" or keep(name)]
+    assert_frame_equal(found.spans.drop("overflow"), whole.spans.select(kept).drop("overflow"))
+    assert found.rejected == whole.rejected
 
 
 def test_parquet_is_read_as_far_as_it_is_wanted(tmp_path: Path) -> None:
