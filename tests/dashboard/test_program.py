@@ -105,7 +105,7 @@ def test_streamlit_finds_the_components_of_an_installed_wheel(installed: Path) -
     found = dict(json.loads(said.strip().splitlines()[-1]))
     names = found[str(installed / "tracelens")]
     assert sorted(names) == [
-        "distribution", "findings", "flame", "headline", "heatmap", "map", "table", "tiles", "waterfall",
+        "chart", "distribution", "findings", "flame", "headline", "heatmap", "map", "table", "tiles", "waterfall",
     ]  # fmt: skip
     for name in names:
         assert (installed / "tracelens" / "assets" / f"{name}.js").is_file()
