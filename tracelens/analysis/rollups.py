@@ -276,7 +276,7 @@ def series(
     placed = cells.with_columns(bucket_start_unix_nano=_stretch(start_nano, end_nano, points))
     missing = [pl.lit(None, pl.String).alias(name) for name in ("service", "route") if name not in by]
     return (
-        measured(placed, (*by, "bucket_start_unix_nano"), weighted=weighted)
+        measured(placed, (*by, "bucket_start_unix_nano"), weighted=weighted, mean=False)
         .with_columns(missing)
         .select(SERIES.names())
         .cast(SERIES)
@@ -285,11 +285,12 @@ def series(
     )
 
 
-def measured(cells: pl.LazyFrame, keys: Sequence[str], *, weighted: bool = False) -> pl.LazyFrame:
-    """Return a row for each group of cells: its keys, counts, percentiles and mean."""
+def measured(cells: pl.LazyFrame, keys: Sequence[str], *, weighted: bool = False, mean: bool = True) -> pl.LazyFrame:
+    """Return a row for each group of cells: its keys, counts, percentiles and mean. mean: stretches hold no sums."""
     counted = cells.group_by(keys).agg(**_counts())
     told = _by_bucket(cells, keys).group_by(keys, maintain_order=True)
-    times = told.agg(**_percentiles(_places(weighted=weighted)), mean_nano=_mean(weighted=weighted))
+    means = {"mean_nano": _mean(weighted=weighted)} if mean else {}
+    times = told.agg(**_percentiles(_places(weighted=weighted)), **means)
     return counted.join(times, on=keys, how="left", validate="1:1", nulls_equal=True)
 
 
