@@ -52,26 +52,17 @@ def test_three_presses_lead_to_what_is_to_blame(cause: str, tmp_path: Path, serv
     settled = spans.with_columns(received_unix_nano=pl.col("end_time_unix_nano") - 60_000_000_000)
     address = serve(shop.store(tmp_path / "store", settled))
     page = visit("/?window=all&live=0", base=address)
-    stands(page)
+    settled(page)
     presses = 0
     while not names(page, PLANTED[cause][0]):
         assert presses < 3, page.url
         press_the_first_offer(page)
-        stands(page)
+        settled(page)
         presses += 1
     blamed = component(page, "facts").locator(".note").inner_text().strip()
     row = spans.filter(pl.col("span_id").bin.encode("hex") == blamed).row(0, named=True)
     assert row["service_name"] == PLANTED[cause][0].split()[0]
     assert row["end_time_unix_nano"] - row["start_time_unix_nano"] > PLANTED[cause][1]
-
-
-def stands(page: Page) -> None:
-    """Wait until nothing is being worked out, and all that is there has been drawn."""
-    page.wait_for_function(
-        "() => document.querySelector('[data-testid=\"stApp\"]').dataset.testScriptState === 'notRunning' && "
-        "[...document.querySelectorAll('.tracelens')].every((one) => 'ready' in one.dataset)",
-        timeout=60_000,
-    )
 
 
 def press_the_first_offer(page: Page) -> None:

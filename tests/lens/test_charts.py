@@ -203,7 +203,7 @@ def test_what_cannot_be_drawn_is_said(measure: str, by: str, said: str) -> None:
 
 
 def test_a_span_is_ranked_among_its_peers(spans: pl.DataFrame, lens: Lens) -> None:
-    """All of the same service, operation and layer within half an hour."""
+    """All of the same service, operation and layer within the hour."""
     peers = (
         spans.filter(service_name="db")["end_time_unix_nano"] - spans.filter(service_name="db")["start_time_unix_nano"]
     )

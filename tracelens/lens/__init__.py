@@ -37,7 +37,7 @@ from tracelens.lens import whatif as _whatif
 from tracelens.lens.analysed import SETTLE_NANO, Analysed, Memory, Still
 from tracelens.lens.charts import Chart, Charted
 from tracelens.lens.compare import Comparison
-from tracelens.lens.long import EXACT_SPANS, NO_KEYS, ROUTE_KEYS, Long, Longs, long_window
+from tracelens.lens.long import NO_KEYS, ROUTE_KEYS, Long, Longs, long_window
 from tracelens.lens.parts import Parts
 from tracelens.lens.paths import ALL, Walk
 from tracelens.lens.pruned import Pruning
@@ -397,13 +397,13 @@ class Lens:
         return _search.search(self._selected(question), question, shortest, longest)
 
     def rank(self, like: tuple[str, str, str], nano: int, at_nano: int) -> Rank | None:
-        """Where a duration stands among spans like it, of traces about `at_nano`; None where they are very many.
+        """Where a duration stands among spans like it, of traces in the hour of `at_nano`; None where they are many.
 
         like: service, operation and layer.
         """
-        start, end = at_nano - _ranks.AROUND_NANO, at_nano + _ranks.AROUND_NANO
+        start, end = _ranks.around(at_nano)
         question = Question(start_nano=start, end_nano=end)
-        if isinstance(self.source, StoreSource) and self.source.rows(start, end) > EXACT_SPANS:
+        if isinstance(self.source, StoreSource) and self.source.rows(start, end) > _ranks.MOST_SPANS:
             return None
         return _ranks.rank(self._get(question), like, nano, start, end)
 

@@ -8,7 +8,8 @@ import polars as pl
 
 from tracelens.lens.analysed import Analysed
 
-AROUND_NANO = 1_800_000_000_000  # before a trace and after it: half an hour
+HOUR_NANO = 3_600_000_000_000  # traces are ranked among those of the same hour: so they share what is read
+MOST_SPANS = 100_000  # of it: a trace opens at once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +20,12 @@ class Rank:
     n: int  # peers, itself among them
     start_nano: int  # when the traces begin that were looked at
     end_nano: int
+
+
+def around(at_nano: int) -> tuple[int, int]:
+    """Return the hour that a moment is in."""
+    start = at_nano // HOUR_NANO * HOUR_NANO
+    return start, start + HOUR_NANO
 
 
 def rank(window: Analysed, like: tuple[str, str, str], nano: int, start_nano: int, end_nano: int) -> Rank:
