@@ -18,7 +18,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.dashboard import shop
-from tests.dashboard.conftest import Open, Serve
+from tests.dashboard.conftest import Open, Serve, settled
 from tests.dashboard.test_browser import component
 from tests.running import eventually, up
 from tracelens.store import Store
@@ -49,8 +49,8 @@ def spans_with(cause: str, folder: Path) -> pl.DataFrame:
 def test_three_presses_lead_to_what_is_to_blame(cause: str, tmp_path: Path, serve: Serve, visit: Open) -> None:
     spans = spans_with(cause, tmp_path)
     # As if the last of them had come long ago: their traces are settled.
-    settled = spans.with_columns(received_unix_nano=pl.col("end_time_unix_nano") - 60_000_000_000)
-    address = serve(shop.store(tmp_path / "store", settled))
+    old = spans.with_columns(received_unix_nano=pl.col("end_time_unix_nano") - 60_000_000_000)
+    address = serve(shop.store(tmp_path / "store", old))
     page = visit("/?window=all&live=0", base=address)
     settled(page)
     presses = 0
