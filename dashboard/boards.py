@@ -81,23 +81,12 @@ class Own:
             raise UsageError(f"the title is longer than {MOST_TITLE} letters.")
         Chart(measure=self.measure, by=self.by)
         Question(where=(self.where,))
-        self.limit  # noqa: B018  # it is read, or says what is wrong
+        _limit(self.measure, self.threshold)
 
     @property
     def limit(self) -> float | None:
         """The threshold as a number of the measure's unit; None without one."""
-        text = self.threshold.strip()
-        if not text:
-            return None
-        if self.measure in SHARES:
-            found, example = PERCENT.fullmatch(text), "1%"
-        elif self.measure in RATES:
-            found, example = COUNT.fullmatch(text), "100"
-        else:
-            return float(nanoseconds(text))
-        if found is None:
-            raise UsageError(f"threshold {text!r}: of {MEASURES[self.measure]} it is written as {example}.")
-        return float(found[1]) / (100 if self.measure in SHARES else 1)
+        return _limit(self.measure, self.threshold)
 
     @property
     def name(self) -> str:
@@ -106,6 +95,22 @@ class Own:
             return self.title
         by = f" by {BY.get(self.by, self.by)}" if self.by else ""
         return f"{MEASURES[self.measure]}{by}{f', {self.where}' if self.where else ''}"
+
+
+def _limit(measure: str, threshold: str) -> float | None:
+    """Return a threshold as a number of the measure's unit; None without one. Raises UsageError."""
+    text = threshold.strip()
+    if not text:
+        return None
+    if measure in SHARES:
+        found, example = PERCENT.fullmatch(text), "1%"
+    elif measure in RATES:
+        found, example = COUNT.fullmatch(text), "100"
+    else:
+        return float(nanoseconds(text))
+    if found is None:
+        raise UsageError(f"threshold {text!r}: of {MEASURES[measure]} it is written as {example}.")
+    return float(found[1]) / (100 if measure in SHARES else 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from dashboard.state import State
 from tracelens.errors import TracelensError
 
 SAID = "views_said"  # in the session: what went wrong with the last change
-FRESH = ("live",)  # whether a page moves is its reader's business
+FLEETING = ("live", "edit")  # whether a page moves is its reader's business, and a form is somebody's own
 
 
 def popover(name: str, now_state: State) -> None:
@@ -26,7 +26,7 @@ def popover(name: str, now_state: State) -> None:
         st.container(key="views", width="content"),
         st.popover("", icon=":material/bookmark:", type="tertiary", help="saved views"),
     ):
-        views = kept.views()
+        views, unread = kept.views()
         for file, view in sorted(views.items(), key=lambda one: one[1].title.casefold()):
             with st.container(horizontal=True, vertical_alignment="center", key=f"view_{file}"):
                 target = st.session_state[page.PAGES_KEY][view.page]
@@ -40,6 +40,8 @@ def popover(name: str, now_state: State) -> None:
                     on_click=_forget,
                     args=(kept, file),
                 )
+        if unread:
+            st.caption(f"Not readable here: {inert(', '.join(unread))}. They stay as they are.")
         if not views:
             st.caption("No view is saved yet. One is this page with its window, filter and selection.")
         st.text_input(
@@ -55,7 +57,7 @@ def popover(name: str, now_state: State) -> None:
 
 def _params(now_state: State) -> Mapping[str, str]:
     params = state.to_params(now_state) | dict(now_state.page)
-    return {name: value for name, value in params.items() if name not in FRESH}
+    return {name: value for name, value in params.items() if name not in FLEETING}
 
 
 def _save(kept: shelves.Views, name: str, params: Mapping[str, str]) -> None:

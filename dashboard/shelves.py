@@ -93,20 +93,21 @@ class Boards(Kept):
 class Views(Kept):
     """Saved views by the names of their files."""
 
-    def views(self) -> dict[str, View]:
-        """Return what can be read, by name."""
-        found = {}
+    def views(self) -> tuple[dict[str, View], list[str]]:
+        """Return those that can be read, by name, and the names of the others: of a newer dashboard, or by hand."""
+        found, unread = {}, []
         for name, text in self.texts.items():
             try:
                 found[name] = boards.parse_view(text)
             except TracelensError:
-                continue  # of a newer dashboard, or written by hand: it stays, and is not shown
-        return found
+                unread.append(name)
+        return found, unread
 
     def save(self, view: View) -> None:
-        """Keep a view; one of the same name is replaced."""
+        """Keep a view in the place of one with the same title. Raises StoreError when another's file is so called."""
         name = boards.file_name(view.title)
-        self.put(name, boards.view_text(view), self.texts.get(name))
+        same = name in (known := self.views()[0]) and known[name].title == view.title
+        self.put(name, boards.view_text(view), self.texts[name] if same else None)
 
 
 def boards_of(source: str) -> Boards:

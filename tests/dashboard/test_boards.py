@@ -283,6 +283,19 @@ def test_views_are_saved_listed_and_forgotten(store: Path, monkeypatch: pytest.M
     assert not (store / "_views" / "slow-db.toml").exists()
 
 
+def test_a_view_takes_the_place_of_its_own_only(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another title with the same file name is refused; what cannot be read stays, and is named."""
+    (store / "_views").mkdir()
+    (store / "_views" / "slow-db.toml").write_text(boards.view_text(View(title="Slow db", page="map")))
+    (store / "_views" / "newer.toml").write_text("title = 3")
+    for title, page in (("Slow *db*", "map"), ("Slow db", "findings")):
+        app = run(store, monkeypatch, "findings", window="all")
+        next(one for one in app.text_input if one.key == "view_title").set_value(title)
+        next(one for one in app.button if one.key == "save_view").click().run()
+        assert boards.parse_view((store / "_views" / "slow-db.toml").read_text()).page == page
+        assert any("newer" in one.value for one in app.caption)
+
+
 def test_a_dump_says_that_it_keeps_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     dump = Path(__file__).parents[2] / "samples" / "dumps" / "shop.otlp.jsonl.gz"
     app = run(dump, monkeypatch, "board")

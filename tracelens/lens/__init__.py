@@ -402,10 +402,9 @@ class Lens:
         like: service, operation and layer.
         """
         start, end = _ranks.around(at_nano)
-        question = Question(start_nano=start, end_nano=end)
-        if isinstance(self.source, StoreSource) and self.source.rows(start, end) > _ranks.MOST_SPANS:
+        if self.source.weight(start, end) > _ranks.MOST_BYTES:
             return None
-        return _ranks.rank(self._get(question), like, nano, start, end)
+        return _ranks.rank(self._get(Question(start_nano=start, end_nano=end)), like, nano, start, end)
 
     def trace(self, trace_id: str, *, walk: Walk | None = None, skew: bool = True) -> TraceAnswer:
         """One trace in tree order with its critical path."""

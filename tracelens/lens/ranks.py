@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import polars as pl
 
 from tracelens.lens.analysed import Analysed
+from tracelens.weighing import SPAN_BYTES
 
 HOUR_NANO = 3_600_000_000_000  # traces are ranked among those of the same hour: so they share what is read
-MOST_SPANS = 100_000  # of it: a trace opens at once
+MOST_BYTES = 100_000 * SPAN_BYTES  # of memory for it: a trace opens at once, and a dump may be larger than memory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
