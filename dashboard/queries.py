@@ -12,6 +12,7 @@ from typing import Any
 
 import polars as pl
 
+from dashboard.courses import Course, course
 from dashboard.profiles import PathNode, Reason, Why, change_of, tree, why
 from tracelens.lens import (
     ALL,
@@ -34,7 +35,7 @@ from tracelens.lens import (
     TraceAnswer,
 )
 
-__all__ = ["QUERIES", "Course", "Overview", "PathNode", "Paths", "Reason", "RoutePage", "Slow", "Why"]
+__all__ = ["QUERIES", "Overview", "PathNode", "Paths", "Reason", "RoutePage", "Slow", "Why"]
 
 POINTS = 48  # of a sparkline: two pixels each
 LINE_POINTS = (12, 60)  # of the lines over the heatmap: fewest and most
@@ -43,23 +44,6 @@ GRID = (120, 44)  # columns and rows of the heatmap
 EXEMPLARS = 8
 TYPICAL: Band = (0.0, 50.0)
 FEW = 1_000  # calls; with fewer the slowest 1 % are a handful and say little
-
-
-@dataclass(frozen=True, slots=True)
-class Course:
-    """Numbers over time, in equal stretches; None where there was no call."""
-
-    starts: list[int]  # nanoseconds
-    width_nano: int
-    calls: list[int]
-    errors: list[int]
-    p50: list[int | None]
-    p90: list[int | None]
-    p99: list[int | None]
-
-    @property
-    def error_rate(self) -> list[float | None]:
-        return [wrong / all_ if all_ else None for wrong, all_ in zip(self.errors, self.calls, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,33 +330,6 @@ def rank(lens: Lens, question: Question, like: tuple[str, str, str], nano: int, 
 def to_box(box: tuple[int, int, int, int]) -> Box:
     start, end, low, high = box
     return Box(start_nano=start, end_nano=end, low_nano=low, high_nano=high)
-
-
-def course(series: pl.DataFrame, start: int, end: int, points: int, last: int | None) -> Course:
-    """Return SERIES rows of one route with the stretches that have no row filled in.
-
-    last: where the data ends. A stretch that reaches beyond it has no
-    percentiles yet: those of its first few calls would look like a change.
-    """
-    width = max((end - start) // points, 1)
-    starts = [start + at * width for at in range(points)]
-    full = pl.DataFrame({"bucket_start_unix_nano": starts}, schema={"bucket_start_unix_nano": pl.Int64}).join(
-        series, on="bucket_start_unix_nano", how="left", validate="1:1", maintain_order="left"
-    )
-    whole = pl.col("bucket_start_unix_nano") + width <= (last or 0) + 1
-    known = full.select(
-        pl.when(whole | (pl.col("bucket_start_unix_nano") == start)).then(f"{name}_nano").alias(name)
-        for name in ("p50", "p90", "p99")
-    )
-    return Course(
-        starts=starts,
-        width_nano=width,
-        calls=full["calls"].fill_null(0).to_list(),
-        errors=full["errors"].fill_null(0).to_list(),
-        p50=known["p50"].to_list(),
-        p90=known["p90"].to_list(),
-        p99=known["p99"].to_list(),
-    )
 
 
 QUERIES: dict[str, Callable[..., Any]] = {

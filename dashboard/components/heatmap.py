@@ -8,7 +8,7 @@ from typing import Any
 
 from dashboard import terms
 from dashboard.components import mount
-from dashboard.queries import Course
+from dashboard.courses import Course
 from tracelens.lens import Box, Heatmap
 
 MILLISECOND = 1_000_000
