@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
 import polars as pl
 import pytest
 
 from tests.builders import frame, span_id, trace_id
+from tracelens._request_ids import read_request_ids
 from tracelens.calls import calls
+from tracelens.columns import Buffers
 from tracelens.forest import link
 from tracelens.learned import rate_of
 from tracelens.sampling import Sampling
@@ -59,6 +62,28 @@ def test_requests_that_somebody_forced_stand_for_themselves() -> None:
     found = sampled(rows)
     assert found.weight.tolist() == [100.0] * 299 + [1.0]
     assert found.varies
+
+
+@pytest.mark.parametrize(
+    ("text", "mark", "number"),
+    [
+        (None, 0, -1),
+        ("", 0, -1),
+        ("0000000f-1234-", 0, -1),
+        ("0000000f-1234-9", ord("9"), 15),
+        ("0000ABCD-1234-a234-8888-0123456789ab", ord("a"), 0xABCD),
+        ("ffffffff-1234-4234-8888-0123456789ab", ord("4"), 0xFFFFFFFF),
+        ("+000000f-1234-9", ord("9"), -1),
+        ("0000000g-1234-9", ord("9"), -1),
+        ("\u00e9\u00e9\u00e9\u00e9-1234-9 and more", ord("9"), -1),
+    ],
+)
+def test_what_stands_in_a_request_id(text: str | None, mark: int, number: int) -> None:
+    texts = Buffers.of(pl.Series(["0000002a-1234-9234", text, "0000002b-1234-9234"]))
+    marks, drawn = np.zeros(3, np.int8), np.zeros(3, np.int64)
+    read_request_ids(texts.views, marks, drawn)
+    assert marks.tolist() == [ord("9"), mark, ord("9")]
+    assert drawn.tolist() == [0x2A, number, 0x2B]
 
 
 def test_a_few_ids_or_ids_without_a_decision_tell_nothing() -> None:

@@ -8,6 +8,7 @@ read in `calls.py`; the rest follows from the spans above it, in the kernel of
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,6 @@ import polars as pl
 
 from tracelens import _fold
 from tracelens._fold import GATEWAY, INBOUND, OUTBOUND, PROXY, UNKNOWN
-from tracelens.forest import codes
 from tracelens.learned import CLUSTERS, ENVOYS, Evidence
 from tracelens.spans import SERVER
 
@@ -38,9 +38,12 @@ class Proxies:
 
 
 def proxies(node: pl.Series, cluster: pl.Series, hint: Small, role: Small, parent: npt.NDArray[np.int64]) -> Proxies:
-    """Return what the spans of a forest tell of its Envoys."""
-    of_node, nodes = codes(node)
-    of_cluster, clusters = codes(cluster)
+    """Return what the spans of a forest tell of its Envoys. node, cluster: Enums."""
+    # Writable: kernels are compiled for one kind of array only.
+    of_node, of_cluster = (
+        np.array(series.to_physical().cast(pl.Int32).fill_null(-1).to_numpy(), np.int32) for series in (node, cluster)
+    )
+    nodes, clusters = (cast("pl.Enum", series.dtype).categories for series in (node, cluster))
     above = np.empty(len(parent), np.int64)
     _fold.nearest_proxy(parent, role, above)
     open_ = (role == PROXY) & (hint == UNKNOWN) & (of_node >= 0)

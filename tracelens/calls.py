@@ -154,7 +154,7 @@ def _facts(told: Arranged, taught: Taught) -> pl.DataFrame:
     parts = [
         names.workloads(told),
         names.operations(told, taught),
-        names.of_rows(told, own, _of_itself(columns), present=present),
+        names.of_rows(told, own, _of_itself(columns), present=present, coded=("node", "cluster")),
         linked,
     ]
     return pl.concat(parts, how="horizontal")

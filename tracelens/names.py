@@ -177,14 +177,18 @@ def of_rows(
     wanted: Mapping[str, pl.Expr],
     cut: Sequence[str] = (),
     present: Sequence[str] = (),
+    coded: Sequence[str] = (),
 ) -> pl.DataFrame:
     """Return expressions over some columns row by row, each worked out once for rows that are equal in them.
 
     Names repeat: a million spans have some hundred, and text is what costs.
     names, cut, present: see `Arranged.distinct`; of cut text the expressions must not look at the rest.
+    coded: those of `wanted` that become Enums.
     """
     number, some = told.distinct(names, cut, present)
-    return each_row(some.select(**wanted), number)
+    found = some.select(**wanted)
+    enums = (found[name].cast(pl.Enum(found[name].drop_nulls().unique(maintain_order=True))) for name in coded)
+    return each_row(found.with_columns(enums), number)
 
 
 def each_row(some: pl.DataFrame, number: npt.NDArray[np.int32]) -> pl.DataFrame:

@@ -82,10 +82,15 @@ def mend(frame: pl.DataFrame) -> pl.DataFrame:
     service name is null, and `repairs` holds what the decoder marked itself.
     Returns the same rows with the types of SPANS.
     """
-    frame = frame.with_columns(parent_span_id=pl.when(PARENT != ZERO_ID).then(PARENT))
+    zero = (PARENT == ZERO_ID).any()
+    asked = frame.select(zero.alias("zero"), any=pl.any_horizontal(needed.any() for _, needed, _ in SPAN_REPAIRS))
+    if asked["zero"].item():
+        frame = frame.with_columns(parent_span_id=pl.when(PARENT != ZERO_ID).then(PARENT))
+    elif not asked["any"].item():  # the usual case costs one query
+        return frame.cast(NARROW)  # type: ignore[arg-type]  # a dict of names to types is what cast takes
     for mark, needed, mended in SPAN_REPAIRS:
         where = frame.select(needed.fill_null(value=False)).to_series()
-        if not where.any():  # the usual case costs one comparison
+        if not where.any():
             continue
         frame = frame.with_columns(
             pl.when(where).then(pl.col("repairs") | MARK[mark]).otherwise(pl.col("repairs")).alias("repairs"),

@@ -19,12 +19,15 @@ import numpy.typing as npt
 import polars as pl
 
 from tracelens import semconv
+from tracelens._request_ids import read_request_ids
+from tracelens.columns import Buffers
 from tracelens.forest import Forest
 from tracelens.learned import DRAWS, PARTS, rates
 from tracelens.spans import attribute, owned
 from tracelens.taught import Taught
 
 TOLD_BY = ("unknown", "tracestate", "configured", "request_id")  # by code
+BY_CHANCE, FORCED = ord("9"), (ord("a"), ord("b"))  # the mark of a request id
 UNKNOWN, TRACESTATE, CONFIGURED, REQUEST_ID = range(4)
 THRESHOLD = r"(?:^|,)\s*ot=(?:[^,]*;)?th:([0-9a-f]{1,14})(?:;|,|\s|$)"
 
@@ -94,16 +97,18 @@ def request_ids(forest: Forest, workload: pl.Series) -> pl.DataFrame:
     columns = forest.told.columns
     held = forest.told.gather(["kind", *owned(columns, "attr", semconv.ENVOY_REQUEST_ID)], forest.entry)
     ids = held.select("kind", id=attribute(columns, semconv.ENVOY_REQUEST_ID))["id"]
-    told = pl.DataFrame({"begins": begins, "id": ids}).with_row_index("trace")
+    told = pl.DataFrame({"begins": begins}).with_row_index("trace")
     if ids.null_count() == len(ids):
         return told.select("trace", "begins", drawn=pl.lit(None, pl.Int64), forced=pl.lit(value=False))
-    marked = pl.col("id").str.slice(14, 1)
-    number = pl.col("id").str.slice(0, 8).str.to_integer(base=16, strict=False, dtype=pl.Int64) % PARTS
-    return told.select(
+    mark, number = np.empty(len(ids), np.int8), np.empty(len(ids), np.int64)
+    texts = Buffers.of(ids)
+    read_request_ids(texts.views, mark, number)
+    read = told.with_columns(mark=pl.Series(mark), number=pl.Series(number))
+    return read.select(
         "trace",
         "begins",
-        drawn=pl.when(marked == "9").then(number),
-        forced=marked.is_in(["a", "b"]).fill_null(value=False),
+        drawn=pl.when((pl.col("mark") == BY_CHANCE) & (pl.col("number") >= 0)).then(pl.col("number") % PARTS),
+        forced=pl.col("mark").is_in(FORCED),
     )
 
 

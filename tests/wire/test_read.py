@@ -72,6 +72,18 @@ def test_a_glance_counts_no_fewer_spans_than_there_are(bodies: list[bytes]) -> N
     assert found in (-1, sum(_scan.validate(body).spans for body in bodies))
 
 
+def test_requests_that_are_unlike_those_that_were_looked_at_are_read_whole() -> None:
+    """Room is made for spans as dense as in every fourth request; here the others hold forty times as many."""
+    dense = bench.requests(1000)[0]
+    few = delimited(
+        1,
+        delimited(2, delimited(2, b"\x0a\x10" + b"t" * 16 + b"\x12\x08" + b"s" * 8 + b"\x2a\xe0\x5d" + b"n" * 12_000)),
+    )
+    bodies = [few if i % 4 == 0 else dense for i in range(16)]
+    assert _chunk._guess(Stretches.joined(bodies)) < 12 * 1000
+    assert len(otlp.decode(bodies).spans) == 4 + 12 * 1000
+
+
 @pytest.mark.parametrize(("least", "keys"), [(1 << 30, 1 << 12), (16, 3), (1 << 30, 0)])
 def test_room_that_was_too_little_changes_nothing(monkeypatch: pytest.MonkeyPatch, least: int, keys: int) -> None:
     bodies = bench.requests(2000)

@@ -22,6 +22,8 @@ from tracelens.wire._views import PADDING
 
 LEAST_ATTRIBUTE = 16  # bytes: few are shorter, and there is room for as many without counting them
 KEYS = 1 << 12  # so is for so many keys
+LOOKED_AT = 4  # requests of a chunk, to guess how many spans it holds
+MARGIN, FEW = 1.25, 64  # what the others may have beyond these; room that no span touches is unclaimed memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,15 +88,30 @@ class Chunk(NamedTuple):
 def read(bodies: Stretches, first: int) -> tuple[Chunk, dict[str, int]]:
     """Check and read some requests; first: the number of the first one, for errors."""
     found = None
-    spans = _scan.glance(np.frombuffer(bodies.raw, np.uint8), bodies.starts, bodies.ends)
+    spans = _guess(bodies)
     if spans >= 0:
-        size = int((bodies.ends - bodies.starts).sum())
-        found = _read_into(bodies, spans, size // LEAST_ATTRIBUTE, KEYS)
+        found = _read_into(bodies, spans, _size(bodies) // LEAST_ATTRIBUTE, KEYS)
     if found is None:  # there are more than there was room for, or it is damaged: here all of it is counted
         found = _read_into(bodies, *_counts(bodies, first))
     if found is None:
         raise RuntimeError(f"requests from {first} on: what checks them and what reads them do not agree.")
     return found
+
+
+def _guess(bodies: Stretches) -> int:
+    """Return for how many spans to make room, from a look at some requests; -1 where that fails.
+
+    A look at all of them waits for memory once a span, a tenth of what decoding takes.
+    """
+    step = -(-len(bodies.starts) // LOOKED_AT)
+    some = Stretches(bodies.raw, bodies.starts[::step].copy(), bodies.ends[::step].copy())
+    spans = _scan.glance(np.frombuffer(bodies.raw, np.uint8), some.starts, some.ends)
+    return spans if spans < 0 or step == 1 else int(MARGIN * spans * _size(bodies) / max(_size(some), 1)) + FEW
+
+
+def _size(bodies: Stretches) -> int:
+    """Return how many bytes they are."""
+    return int((bodies.ends - bodies.starts).sum())
 
 
 def _counts(bodies: Stretches, first: int) -> tuple[int, int, int]:

@@ -40,6 +40,7 @@ from tracelens.wire.decoded import Decoded
 
 Keep = Callable[[str], bool]  # of a column's name
 
+ARROW = {INT: pa.int64(), DOUBLE: pa.float64(), BOOL: pa.bool_()}  # of kinds that are no text
 CHUNK = 32 << 20  # bytes decoded together: what is used again is still near; and Arrow's views reach 2 GiB
 # Text that spans share by their resource is stored once in a frame, but once a span in a file. A mesh's requests
 # need less than their own size, a large resource and tiny spans 16 times it; what needs more is kept at one span.
@@ -103,19 +104,37 @@ def frame_of(chunk: Chunk, names: dict[str, str], keep: Keep | None = None) -> p
         columns = [column for column in columns if column.name == SERVICE or keep(column.name)]
     attributes, over = attribute_columns(chunk, texts, columns, _columns.LEFT_OUT if keep else -1)
     buffers = [pa.py_buffer(chunk.buffer), pa.py_buffer(texts)]
-    of_span = {**span_columns(chunk, placed, texts, buffers), **attributes[OF_SPAN]}
-    of_scope = {**scope_columns(chunk, scopes, texts, buffers), **attributes[OF_SCOPE]}
-    of_resource = {"service_name": no_text(chunk.counts[OF_RESOURCE]), **attributes[OF_RESOURCE]}
-    if SERVICE in of_resource:
-        of_resource["service_name"] = of_resource[SERVICE]
-    of_span["overflow"] = overflow(chunk, over, texts)
-    frame = pl.DataFrame(of_span)
-    for owned, rows in ((of_resource, chunk.rows.resource), (of_scope, chunk.rows.scope)):
-        shared = pl.DataFrame(owned).select(pl.all().gather(pl.Series(rows[: chunk.counts[OF_SPAN]])))
-        frame = frame.hstack(shared)
-    frame = frame.with_columns(pl.Series("repairs", marks(chunk)))
+    found = {**span_columns(chunk, placed, texts, buffers), **scope_columns(chunk, scopes, texts, buffers)}
+    found |= attributes
+    found["service_name"] = found.get(SERVICE, no_text(chunk.counts[OF_SPAN]))
+    found["overflow"] = overflow(chunk, over, texts)
+    found["repairs"] = pl.Series(marks(chunk))
     order = [*SPANS, *(column.name for column in columns)]
-    return repair.mend(frame.select(order))
+    return repair.mend(pl.DataFrame({name: found[name] for name in order}))
+
+
+def shared_by(chunk: Chunk, owner: int) -> NDArray[np.int32] | None:
+    """Return which row of an owner each span has; None when they are its own."""
+    rows = {OF_RESOURCE: chunk.rows.resource, OF_SCOPE: chunk.rows.scope}.get(owner)
+    return None if rows is None else rows[: chunk.counts[OF_SPAN]]
+
+
+def every(views: Views, rows: NDArray[np.int32]) -> Views:
+    """Return the views of some rows."""
+    found: Views = np.take(views[: len(views) & ~1].view(np.complex128), rows).view(np.uint64)  # of 16 bytes each
+    return found
+
+
+def every_value(values: NDArray[np.uint64], rows: NDArray[np.int32], kind: int) -> NDArray[Any]:
+    """Return the values of some rows; kind: of a column."""
+    if kind == BOOL:
+        return every_bit(values.view(np.uint8), rows)
+    return np.take(values, rows) if kind in ARROW else every(values, rows)
+
+
+def every_bit(bits: NDArray[np.uint8], rows: NDArray[np.int32]) -> NDArray[np.uint8]:
+    """Return the bits of some rows."""
+    return np.packbits(np.take(np.unpackbits(bits, bitorder="little"), rows), bitorder="little")
 
 
 def no_text(rows: int) -> pl.Series:
@@ -143,13 +162,13 @@ def span_columns(chunk: Chunk, placed: dict[str, Placed], texts: Bytes, buffers:
         "trace_id": text_series(rows.trace_id, n, [pa.py_buffer(rows.ids)], kind=binary),
         "span_id": text_series(rows.span_id, n, [], kind=binary),
         "parent_span_id": text_series(rows.parent, n, buffers[:1], some(rows.parent, n), binary),
-        "follows_from": pl.repeat(value=False, n=n, eager=True),
+        "follows_from": pl.Series([False]).new_from_index(0, n),
         "flags": pl.Series(rows.flags[:n]),
         "kind": pl.Series(rows.kind[:n]),
         "start_time_unix_nano": pl.Series(rows.start[:n]),
         "end_time_unix_nano": pl.Series(rows.end[:n]),
         "status_code": pl.Series(rows.status[:n]),
-        "received_unix_nano": pl.repeat(None, n, dtype=pl.Int64, eager=True),
+        "received_unix_nano": pl.Series([None], dtype=pl.Int64).new_from_index(0, n),
     }
     for name, dropped in zip(("attributes", "events", "links"), rows.dropped, strict=True):
         columns[f"dropped_{name}_count"] = pl.Series(dropped[:n])
@@ -164,19 +183,20 @@ def span_columns(chunk: Chunk, placed: dict[str, Placed], texts: Bytes, buffers:
 
 
 def scope_columns(chunk: Chunk, placed: dict[str, Placed], texts: Bytes, buffers: list[Any]) -> dict[str, pl.Series]:
-    """Return name and version by scope; null when empty."""
-    n = chunk.counts[OF_SCOPE]
+    """Return name and version of each span's scope; null when empty."""
+    n = chunk.counts[OF_SPAN]
     columns = {}
     for name, views in (("scope_name", chunk.rows.scope_name), ("scope_version", chunk.rows.scope_version)):
         placed[name].write(views, texts)
-        columns[name] = text_series(views, n, buffers, some(views, n))
+        of_spans = every(views, chunk.rows.scope[:n])
+        columns[name] = text_series(of_spans, n, buffers, some(of_spans, n))
     return columns
 
 
 def attribute_columns(
     chunk: Chunk, texts: Bytes, columns: Sequence[Column], other: int
-) -> tuple[list[dict[str, pl.Series]], NDArray[np.int64]]:
-    """Return, by owner, the columns of attributes, and which attributes are in none.
+) -> tuple[dict[str, pl.Series], NDArray[np.int64]]:
+    """Return the columns of attributes, and which attributes are in none.
 
     other: what becomes of all others: -1 tells of them, LEFT_OUT does not.
     """
@@ -207,19 +227,21 @@ def attribute_columns(
         chunk.weight,
         SHARED_LEAST + SHARED_TIMES * len(chunk.raw),
     )
-    found: list[dict[str, pl.Series]] = [{}, {}, {}]
+    found: dict[str, pl.Series] = {}
     buffers = [pa.py_buffer(chunk.buffer), pa.py_buffer(texts)]
-    arrow = {INT: pa.int64(), DOUBLE: pa.float64(), BOOL: pa.bool_()}
+    n = chunk.counts[OF_SPAN]
     for i, column in enumerate(columns):
-        rows = chunk.counts[column.owner]
-        bits = pa.py_buffer(valid[first_bit[i] // 8 : first_bit[i + 1] // 8])
-        values = words[first_word[i] : first_word[i + 1]]
-        if column.kind in arrow:
-            data = [bits, pa.py_buffer(values)]
-            series = pl.Series(pa.Array.from_buffers(arrow[column.kind], rows, data))
+        bits = valid[first_bit[i] // 8 : first_bit[i + 1] // 8]
+        values: NDArray[Any] = words[first_word[i] : first_word[i + 1]]
+        of = shared_by(chunk, column.owner)
+        if of is not None:
+            bits = every_bit(bits, of)
+            values = every_value(values, of, column.kind)
+        if column.kind in ARROW:
+            data = [pa.py_buffer(bits), pa.py_buffer(values)]
+            found[column.name] = pl.Series(pa.Array.from_buffers(ARROW[column.kind], n, data))
         else:
-            series = text_series(values, rows, buffers, bits)
-        found[column.owner][column.name] = series
+            found[column.name] = text_series(values, n, buffers, pa.py_buffer(bits))
     return found, over[:left]
 
 
