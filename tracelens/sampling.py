@@ -100,16 +100,26 @@ def request_ids(forest: Forest, workload: pl.Series) -> pl.DataFrame:
     told = pl.DataFrame({"begins": begins}).with_row_index("trace")
     if ids.null_count() == len(ids):
         return told.select("trace", "begins", drawn=pl.lit(None, pl.Int64), forced=pl.lit(value=False))
-    mark, number = np.empty(len(ids), np.int8), np.empty(len(ids), np.int64)
-    texts = Buffers.of(ids)
-    read_request_ids(texts.views, mark, number)
-    read = told.with_columns(mark=pl.Series(mark), number=pl.Series(number))
+    read = told.hstack(_read(ids))
     return read.select(
         "trace",
         "begins",
         drawn=pl.when((pl.col("mark") == BY_CHANCE) & (pl.col("number") >= 0)).then(pl.col("number") % PARTS),
         forced=pl.col("mark").is_in(FORCED),
     )
+
+
+def _read(ids: pl.Series) -> pl.DataFrame:
+    """Return the mark and the number of request ids."""
+    mark, number = np.empty(len(ids), np.int8), np.empty(len(ids), np.int64)
+    texts = Buffers.of(ids)
+    read_request_ids(texts.views, mark, number)
+    return pl.DataFrame({"mark": mark, "number": number})
+
+
+def warm() -> None:
+    """Compile the kernel, or load it from its cache."""
+    _read(pl.Series([""]))
 
 
 def _by_request_id(

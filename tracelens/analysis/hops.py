@@ -39,7 +39,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from tracelens import forest as forests
-from tracelens import semconv
+from tracelens import sampling, semconv
 from tracelens._fold import APP_CLIENT, ATTEMPT, GATEWAY, OUTBOUND, PROXY
 from tracelens._link import I8, I64, Bool
 from tracelens.analysis import _hops
@@ -223,6 +223,7 @@ def by_time(rows: pl.LazyFrame) -> pl.LazyFrame:
 
 def warm() -> None:
     """Compile the kernels, or load them from the cache."""
+    sampling.warm()
     forest = forests.warm()
     requests(forest, fold(forest))
 
