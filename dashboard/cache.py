@@ -15,6 +15,7 @@ import streamlit as st
 from dashboard import queries
 from tracelens.errors import InputError
 from tracelens.lens import Lens, Question, Room, free_memory
+from tracelens.stopping import stoppable
 from tracelens.taught import Taught
 
 CONFIG = "TRACELENS_CONFIG"  # environment: what `python -m dashboard --config` was given
@@ -48,7 +49,13 @@ def lens(source: str) -> Lens:
 @st.cache_resource(show_spinner=False, max_entries=ANSWERS)
 def _answer(name: str, source: str, version: str, key: tuple[Any, ...], _question: Question) -> Any:
     del version  # only a part of the key
-    return queries.QUERIES[name](lens(source).still(), _question, *key[3:])
+    with stoppable(_look):
+        return queries.QUERIES[name](lens(source).still(), _question, *key[3:])
+
+
+def _look() -> None:
+    """End the run of the script where its tab was closed, or asks for something else: the session's state does so."""
+    _ = "stop" in st.session_state
 
 
 def answer(name: str, source: str, version: str, question: Question, *arguments: Any) -> Any:

@@ -14,6 +14,8 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import cache
 from typing import Any, TypeVar
 
+from tracelens import stopping
+
 R = TypeVar("R")
 
 _within = threading.local()
@@ -39,6 +41,7 @@ def each(work: Callable[..., R], calls: Sequence[tuple[Any, ...]]) -> list[R]:
     All have ended when it returns or raises: nobody writes to an array of the caller's any more.
     """
     helpers = min(processors(), len(calls)) - 1
+    stopping.look()
     if helpers < 1 or getattr(_within, "shared", False):
         return [work(*call) for call in calls]
     found: dict[int, R] = {}

@@ -16,7 +16,7 @@ from typing import Protocol
 
 import polars as pl
 
-from tracelens import dumps
+from tracelens import dumps, stopping
 from tracelens.columns import compact
 from tracelens.locations import is_url
 from tracelens.needed import is_needed, with_left_out
@@ -99,6 +99,7 @@ class DumpSource:
 
     def _batches(self, keep: Keep | None = None) -> Iterator[Loaded]:
         for batch in dumps.read(self.source, input_format=self.input_format, strict=self.strict, keep=keep):
+            stopping.look()
             self._seen.add((batch.format, batch.file))
             yield Loaded(batch.spans, sum(batch.rejected.values()), tuple(batch.losses))
 
@@ -220,6 +221,7 @@ class StoreSource:
     def parts(self, start_nano: int | None, end_nano: int | None, keys: Collection[str]) -> Iterator[Loaded]:
         columns = [name for name in self.store.columns() if is_needed(name, keys)]
         for scanned in self.store.scans(*_margins(start_nano, end_nano), columns):
+            stopping.look()
             with self.store.place.told():
                 read = with_left_out(scanned).collect()
             yield Loaded(read)
