@@ -37,6 +37,15 @@ def test_a_name_that_is_a_formula_is_text(name: str) -> None:
     assert line.rstrip().endswith(",-3")  # a number is none
 
 
+@pytest.mark.parametrize("separator", [";", "\t"])
+@pytest.mark.parametrize("name", ["a{}=1+1", 'a{}"=1+1"', "a{0}b{0}@SUM(1)", "a{}＝1", "-{}+1"])
+def test_a_name_with_a_separator_of_other_countries_is_no_formula_there(name: str, separator: str) -> None:
+    text = document.table(pl.DataFrame({"calls": [3], "service": [name.format(separator)], "route": ["GET /"]}))
+    other = [cell for row in csv.reader(io.StringIO(text, newline=""), delimiter=separator) for cell in row]
+    assert [cell for cell in (*other, *cells_of(text)) if is_live(cell)] == []
+    assert not any(part.lstrip('"').startswith(FORMULA) for part in text.split(separator)[1:])
+
+
 @pytest.mark.parametrize("end", ["\r", "\n", "\r\n"])
 def test_a_name_of_two_lines_is_one_cell(end: str) -> None:
     """Or the second line would be a row of its own, and its formula live."""

@@ -6,6 +6,7 @@ Times are integer nanoseconds, ids lower-case hexadecimal, unknown is null.
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -36,6 +37,8 @@ SHARES = (
 
 # What a spreadsheet would run as a formula; some read wide signs as the narrow ones.
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+# Where a new cell begins for a spreadsheet that separates by semicolons or tabs, as many do in Europe.
+WITHIN = re.compile('([;\t]"*)(?=[=+\\-@＝＋－＠])')
 END = "\r\n"  # as the csv module knows it: then it quotes text with either of the two
 
 
@@ -113,9 +116,9 @@ class _Lines(list[str]):
 def _cell(value: object) -> object:
     if isinstance(value, list):
         value = " > ".join(map(str, value))
-    if isinstance(value, str) and value.startswith(FORMULA):
-        return f"'{value}"
-    return value
+    if not isinstance(value, str):
+        return value
+    return ("'" if value.startswith(FORMULA) else "") + WITHIN.sub(r"\1'", value)
 
 
 TABLES: dict[str, Callable[[pl.DataFrame], str]] = {"jsonl": jsonl, "csv": table}
