@@ -32,6 +32,7 @@ SOURCE = "TRACELENS_SOURCE"  # environment: what `python -m dashboard --source` 
 LIVE_SECONDS = 5.0
 LIVE_SHARE = 10  # a live page computes for a tenth of the time at most
 PAGES_KEY = "pages"  # in the session: the pages by name, to go to
+LEAVES = "leaves"  # in the session: the page that was just asked for, with its parameters
 
 
 @dataclass(frozen=True)
@@ -177,6 +178,22 @@ def status(page: Page, info: SourceInfo, method: Method) -> dict[str, Any]:
 def go(name: str, params: Mapping[str, str]) -> None:
     """Leave for another page; Back returns."""
     st.switch_page(st.session_state[PAGES_KEY][name], query_params=dict(params))
+
+
+def leave(name: str, params: Mapping[str, str]) -> None:
+    """Leave for another page as soon as this one would be drawn again; for what happens before that."""
+    st.session_state[LEAVES] = (name, dict(params))
+
+
+def open_trace(page: Page, trace_id: str) -> None:
+    leave("trace", page.params | {"trace": trace_id})
+
+
+def left() -> None:
+    """Go where somebody asked to go, without drawing the page that is left once more."""
+    wanted: tuple[str, dict[str, str]] | None = st.session_state.pop(LEAVES, None)
+    if wanted is not None:
+        go(*wanted)
 
 
 def follow(page: Page, link: str | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -62,7 +63,7 @@ def draw(page: Page) -> None:
     name = f"Latency of {key[0]} {key[1]} over time: {count(shown.grid.calls)} calls. The table below says the same."
     left, right = st.columns([7, 5], gap="large")
     with left:
-        changed, chosen = heatmap(
+        heatmap(
             shown.grid,
             shown.course,
             box,
@@ -70,11 +71,9 @@ def draw(page: Page) -> None:
             title="Latency",
             label=name,
             chosen=drawn is not None,
+            on_box=partial(_choose, key),
             marks=[(one.at_nano, f"{one.service} {one.version}") for one in came],
         )
-        if changed:
-            state.write(service=key[0], route=key[1], box=state.box_text(chosen) if chosen else None)
-            st.rerun()
         _contrast(page, key, contrast, chosen=drawn is not None)
         csv_button(contrast, "attributes")
     with right:
@@ -86,6 +85,10 @@ def draw(page: Page) -> None:
             nothing="No call has spans of both its caller and its callee.",
         )
         _exemplars(page, key, box, chosen=drawn is not None)
+
+
+def _choose(key: tuple[str, str], box: Box | None) -> None:
+    state.write(service=key[0], route=key[1], box=state.box_text(box) if box else None)
 
 
 def _bounds(shown: RoutePage) -> tuple[int, int]:
@@ -176,7 +179,7 @@ def _contrast(page: Page, key: tuple[str, str], rows: pl.DataFrame, *, chosen: b
         {"event": "include", "text": "only", "label": "keep only calls with this value"},
         {"event": "exclude", "text": "without", "label": "leave out calls with this value"},
     ]
-    said = table(
+    table(
         [
             Column(label="attribute", kind="text"),
             Column(label="value", kind="text"),
@@ -211,14 +214,16 @@ def _contrast(page: Page, key: tuple[str, str], rows: pl.DataFrame, *, chosen: b
         term="baseline",
         note="the box drawn" if chosen else "the slowest 10 %",
         nothing="No attribute of the selected calls differs from the rest.",
+        on_act=partial(_narrow, page, key),
         dense=True,
     )
-    if said.act:
-        operator = "=" if said.act["event"] == "include" else "!="
-        name, value = _condition(*json.loads(said.act["id"]))
-        where = state.with_condition(page.state.where, name, operator, value)
-        state.write(service=key[0], route=key[1], where=where, box=None)
-        st.rerun()
+
+
+def _narrow(page: Page, key: tuple[str, str], event: str, row: str) -> None:
+    """Keep the calls with a row's value, or leave them out."""
+    name, value = _condition(*json.loads(row))
+    where = state.with_condition(page.state.where, name, "=" if event == "include" else "!=", value)
+    state.write(service=key[0], route=key[1], where=where, box=None)
 
 
 def _selected(rows: pl.DataFrame) -> str:
@@ -333,7 +338,7 @@ def _signed(nano: float) -> str:
 
 def _exemplars(page: Page, key: tuple[str, str], box: Box, *, chosen: bool) -> None:
     rows: pl.DataFrame = page.ask("exemplars", key, _cells(box))
-    said = table(
+    table(
         [
             Column(label="trace", kind="code"),
             Column(label="start", kind="number"),
@@ -357,9 +362,7 @@ def _exemplars(page: Page, key: tuple[str, str], box: Box, *, chosen: bool) -> N
         title="Traces to look at",
         note="slowest in the box" if chosen else "the slowest",
         nothing="No call lies in the box.",
-        opens=True,
+        on_open=partial(pages.open_trace, page),
         hotkeys=True,
         dense=True,
     )
-    if said.open is not None:
-        pages.go("trace", page.params | {"trace": said.open})

@@ -177,7 +177,7 @@ def _panel(page: Page, edge: dict[str, Any], length: int) -> None:
     found: EdgePanel = page.ask("edge", edge["caller"], edge["callee"])
     left, right = st.columns([7, 5], gap="large")
     with left:
-        said = table(
+        table(
             [
                 Column(label="route", kind="name"),
                 Column(label="level", kind="number", minor=True),
@@ -195,11 +195,9 @@ def _panel(page: Page, edge: dict[str, Any], length: int) -> None:
             term="hop",
             note=f"n {count(edge['n'])}",
             foot=_missing(edge),
-            opens=True,
+            on_open=lambda route: pages.leave("route", page.params | {"service": edge["callee"], "route": route}),
             dense=True,
         )
-        if said.open is not None:
-            pages.go("route", page.params | {"service": edge["callee"], "route": said.open})
     with right:
         hop_bar(
             found.layers,
