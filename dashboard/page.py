@@ -52,14 +52,14 @@ class Page:
 
     def ask(self, query: str, *arguments: Any) -> Any:
         """Return what a query of `queries.py` answers to this page's question."""
-        begin = time.monotonic()
-        found = cache.answer(query, self.source, self.moment.version, self.question, *arguments)
-        st.session_state["cost"] = max(st.session_state.get("cost", 0.0), time.monotonic() - begin)
-        return found
+        return self.ask_about(self.question, query, *arguments)
 
     def ask_about(self, question: Question, query: str, *arguments: Any) -> Any:
         """The same of another question."""
-        return cache.answer(query, self.source, self.moment.version, question, *arguments)
+        begin = time.monotonic()
+        found = cache.answer(query, self.source, self.moment.version, question, *arguments)
+        st.session_state["cost"] = max(st.session_state.get("cost", 0.0), time.monotonic() - begin)
+        return found
 
     @cached_property
     def colors(self) -> dict[str, str]:

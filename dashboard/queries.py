@@ -14,6 +14,7 @@ import polars as pl
 
 from dashboard.courses import Course, course
 from dashboard.profiles import PathNode, Reason, Why, change_of, tree, why
+from dashboard.stretches import bounds, stretch
 from tracelens.lens import (
     ALL,
     Answer,
@@ -111,13 +112,6 @@ class EdgePanel:
 
     hops: list[dict[str, Any]]  # HOPS rows
     layers: pl.DataFrame  # LAYERS
-
-
-def bounds(question: Question, source: SourceInfo) -> tuple[int, int]:
-    """Return where a question's window begins and ends; an open end is the data's."""
-    start = question.start_nano if question.start_nano is not None else source.start_unix_nano or 0
-    end = question.end_nano if question.end_nano is not None else (source.end_unix_nano or 0) + 1
-    return start, max(end, start + 1)
 
 
 def overview(lens: Lens, question: Question) -> Overview:
@@ -340,6 +334,7 @@ QUERIES: dict[str, Callable[..., Any]] = {
     "route": route,
     "graph": graph,
     "edge": edge,
+    "stretch": stretch,
     "layers": layers,
     "coverage": coverage,
     "contrast": contrast,

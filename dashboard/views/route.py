@@ -22,6 +22,7 @@ from dashboard.hopbar import hop_bar
 from dashboard.page import Page
 from dashboard.picker import route_picker
 from dashboard.queries import Reason, RoutePage, Slow
+from dashboard.stretches import Stretch
 from dashboard.views import empty
 from tracelens.lens import Answer, Box
 
@@ -43,11 +44,12 @@ def draw(page: Page) -> None:
     shown: RoutePage = page.ask("route", key)
     drawn = state.parse_box(page.state.page.get("box"))
     box = drawn or shown.tail
-    contrast: pl.DataFrame = page.ask("contrast", key, _cells(box))
+    looked: Stretch = page.ask("stretch", drawn and drawn.end_nano)
+    contrast: pl.DataFrame = page.ask_about(looked.narrow(page.question), "contrast", key, _cells(box))
     title, sub = [run(key[0], strong=True), run(f" {key[1]}")], _sub(shown)
     came = _deploys(page, key, shown)
     when = since.sentence(page, shown.since, came, key, _bounds(shown))
-    callout = [*when, *_sentence(shown.slow, contrast, chosen=drawn is not None)]
+    callout = [*when, *_sentence(shown.slow), *_shared(page, contrast, looked, chosen=drawn is not None)]
     link = headline(
         title,
         key="head",
@@ -74,12 +76,14 @@ def draw(page: Page) -> None:
             on_box=partial(_choose, key),
             marks=[(one.at_nano, f"{one.service} {one.version}") for one in came],
         )
-        _contrast(page, key, contrast, chosen=drawn is not None)
+        _contrast(page, key, contrast, looked, chosen=drawn is not None)
         csv_button(contrast, "attributes")
     with right:
         _reasons(page, key, shown.slow)
+        newest: Stretch = page.ask("stretch", None)
         hop_bar(
-            page.ask("layers", key),
+            page.ask_about(newest.narrow(page.question), "layers", key),
+            looked=newest.said(page.zone),
             key="layers",
             title="Where a call's time goes",
             nothing="No call has spans of both its caller and its callee.",
@@ -124,15 +128,12 @@ def _sub(shown: RoutePage) -> list[Run]:
     ]
 
 
-def _sentence(slow: Slow, contrast: pl.DataFrame, *, chosen: bool) -> list[Run]:
-    """Return why the slow calls are slow, as far as one operation and one attribute tell."""
+def _sentence(slow: Slow) -> list[Run]:
+    """Return why the slow calls are slow, as far as one operation tells."""
     why = slow.why
     share = f"{100 - slow.band[0]:g} %"
     if not why.reasons or why.difference_nano <= 0:
-        return [
-            run(f"The slowest {share} do not differ from the typical call on any path."),
-            *_shared(contrast, chosen=chosen),
-        ]
+        return [run(f"The slowest {share} do not differ from the typical call on any path. ")]
     top = why.reasons[0]
     runs = [
         run(f"The slowest {share} take "),
@@ -145,10 +146,10 @@ def _sentence(slow: Slow, contrast: pl.DataFrame, *, chosen: bool) -> list[Run]:
     elif top.difference_nano > 0:
         runs += [run("No single operation stands out; the most, "), run(whole_percent(top.share)), run(", is "), name]
         runs.append(run(". "))
-    return runs + _shared(contrast, chosen=chosen)
+    return runs
 
 
-def _shared(contrast: pl.DataFrame, *, chosen: bool) -> list[Run]:
+def _shared(page: Page, contrast: pl.DataFrame, looked: Stretch, *, chosen: bool) -> list[Run]:
     """Return the attribute that most sets the selected calls apart, when it does so clearly."""
     if contrast.is_empty():
         return []
@@ -157,6 +158,7 @@ def _shared(contrast: pl.DataFrame, *, chosen: bool) -> list[Run]:
         return []
     who = "the selected calls" if chosen else "the slowest 10 %"
     return [
+        run("" if looked.whole else f"From {looked.when(page.zone)}, "),
         run(f"{percent(top['selected'])} of {who} have "),
         run(f"{plain_name(top['attribute'])}={top['value']}", strong=True),
         run(f", {percent(top['rest'])} of the rest."),
@@ -172,7 +174,7 @@ def plain_name(column: str) -> str:
     return f"{owner}.{key if kind and name in ('int', 'double', 'bool', 'json') else rest}"
 
 
-def _contrast(page: Page, key: tuple[str, str], rows: pl.DataFrame, *, chosen: bool) -> None:
+def _contrast(page: Page, key: tuple[str, str], rows: pl.DataFrame, looked: Stretch, *, chosen: bool) -> None:
     shown = [_affirmed(row) for row in rows.head(ATTRIBUTES).to_dicts()]
     selected = _selected(rows)
     actions = [
@@ -212,7 +214,7 @@ def _contrast(page: Page, key: tuple[str, str], rows: pl.DataFrame, *, chosen: b
         label="Attributes that set the selected calls apart",
         title=f"{selected} selected against the rest",
         term="baseline",
-        note="the box drawn" if chosen else "the slowest 10 %",
+        note=" · ".join(filter(None, ("the box drawn" if chosen else "the slowest 10 %", looked.said(page.zone)))),
         nothing="No attribute of the selected calls differs from the rest.",
         on_act=partial(_narrow, page, key),
         dense=True,
