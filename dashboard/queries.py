@@ -100,7 +100,6 @@ class Graph:
 
     edges: list[dict[str, Any]]  # EDGES rows, the busiest first
     services: list[str]
-    clocks: pl.DataFrame  # CLOCKS
     source: SourceInfo
     method: Method
     length_nano: int  # of the window
@@ -186,7 +185,12 @@ def graph(lens: Lens, question: Question, gateways: bool) -> Graph:
     start, end = bounds(question, answer.source)
     rows = answer.rows.to_dicts()
     names = {name for row in rows for name in (row["caller"], row["callee"]) if name is not None}
-    return Graph(rows, sorted(names), lens.clocks(question).rows, answer.source, answer.method, end - start)
+    return Graph(rows, sorted(names), answer.source, answer.method, end - start)
+
+
+def clocks(lens: Lens, question: Question) -> pl.DataFrame:
+    """Return by how much hosts' clocks differ."""
+    return lens.clocks(question).rows
 
 
 def edge(lens: Lens, question: Question, caller: str, callee: str) -> EdgePanel:
@@ -333,6 +337,7 @@ QUERIES: dict[str, Callable[..., Any]] = {
     "slow": slow,
     "route": route,
     "graph": graph,
+    "clocks": clocks,
     "edge": edge,
     "stretch": stretch,
     "layers": layers,
