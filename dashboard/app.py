@@ -69,6 +69,9 @@ def run(name: str, view: View) -> None:
         return
 
     def body() -> None:
+        page.left()
+        if bar.carries(state.read(name)) != bar.carries(now_state):
+            st.rerun()  # the bar stands outside of what is drawn again here
         try:
             view(page.open_page(name))
         except TracelensError as error:

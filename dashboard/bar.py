@@ -52,7 +52,7 @@ def draw(name: str, now_state: State) -> None:
             st.page_link(
                 target, label=f"**{label}**" if other == name else label, query_params=_carried(now_state, name, other)
             )
-        saved.popover(name, now_state)
+        saved.popover(name)
         with (
             st.container(key="keys", width="content"),
             st.popover("", icon=":material/keyboard:", type="tertiary", help="keys and words"),
@@ -66,8 +66,14 @@ def draw(name: str, now_state: State) -> None:
 
 def _carried(now_state: State, name: str, other: str) -> dict[str, str]:
     """Return what a link to another page takes along: the bar, and the route where both pages have one."""
-    shared = {"service", "route"} & set(state.PAGES[other]) if name != other else set()
-    return state.to_params(now_state) | {key: now_state.page[key] for key in shared if key in now_state.page}
+    takes = name != other and {"service", "route"} <= set(state.PAGES[other])
+    return carries(now_state) if takes else state.to_params(now_state)
+
+
+def carries(now_state: State) -> dict[str, str]:
+    """Return what of a page's state the bar shows, or its links take along."""
+    route = {key: now_state.page[key] for key in ("service", "route") if key in now_state.page}
+    return state.to_params(now_state) | route
 
 
 def _window(now_state: State, lens: Lens) -> None:

@@ -8,6 +8,7 @@ band the flame graph shows.
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -115,7 +116,7 @@ def _interval(row: dict[str, Any], prefix: str) -> str:
 
 def _fixes(page: Page, found: Answer, chosen: Fix | None, scale: str) -> None:
     rows = found.rows.head(SHOWN)
-    said = table(
+    table(
         [
             Column(label="operation", kind="name"),
             Column(label="calls", kind="number", minor=True, help="calls in which it has time on the critical path"),
@@ -144,13 +145,15 @@ def _fixes(page: Page, found: Answer, chosen: Fix | None, scale: str) -> None:
         title=f"Single fixes: own time {SCALES[scale]}",
         note="of all calls, whatever the band",
         nothing="No operation has time on a critical path.",
-        opens=True,
+        on_open=partial(_choose, chosen),
         dense=True,
     )
-    if said.open is not None:
-        again = chosen is not None and json.loads(said.open) == list(chosen)
-        state.write(fix=None if again else said.open)
-        st.rerun()
+
+
+def _choose(chosen: tuple[str, str, str] | None, row: str) -> None:
+    """Look at a fix; at the one looked at, no more."""
+    again = chosen is not None and json.loads(row) == list(chosen)
+    state.write(fix=None if again else row)
 
 
 def _less(nano: int | None) -> str:

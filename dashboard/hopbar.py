@@ -12,8 +12,8 @@ from dashboard.palette import LAYERS
 from dashboard.terms import help_of
 
 
-def hop_bar(rows: pl.DataFrame, *, key: str, title: str, nothing: str) -> None:
-    """Draw LAYERS rows of one route or edge."""
+def hop_bar(rows: pl.DataFrame, *, key: str, title: str, nothing: str, looked: str | None = None) -> None:
+    """Draw LAYERS rows of one route or edge. looked: at which spans, where not at all of the window."""
     shown = rows.filter((pl.col("share") > 0) | (pl.col("p99_nano") > 0)).to_dicts()
     n = max((row["n"] for row in shown), default=0)
     table(
@@ -29,7 +29,7 @@ def hop_bar(rows: pl.DataFrame, *, key: str, title: str, nothing: str) -> None:
         label=title,
         title=title,
         term="hop bar",
-        note=_note(shown, n),
+        note=" · ".join(part for part in (_note(shown, n), looked) if part),
         stack=[
             Part(
                 text=f"{layer_name(row['layer'])} {percent(row['share'])}",

@@ -32,6 +32,7 @@ SOURCE = "TRACELENS_SOURCE"  # environment: what `python -m dashboard --source` 
 LIVE_SECONDS = 5.0
 LIVE_SHARE = 10  # a live page computes for a tenth of the time at most
 PAGES_KEY = "pages"  # in the session: the pages by name, to go to
+LEAVES = "leaves"  # in the session: the page that was just asked for, with its parameters
 
 
 @dataclass(frozen=True)
@@ -51,14 +52,14 @@ class Page:
 
     def ask(self, query: str, *arguments: Any) -> Any:
         """Return what a query of `queries.py` answers to this page's question."""
-        begin = time.monotonic()
-        found = cache.answer(query, self.source, self.moment.version, self.question, *arguments)
-        st.session_state["cost"] = max(st.session_state.get("cost", 0.0), time.monotonic() - begin)
-        return found
+        return self.ask_about(self.question, query, *arguments)
 
     def ask_about(self, question: Question, query: str, *arguments: Any) -> Any:
         """The same of another question."""
-        return cache.answer(query, self.source, self.moment.version, question, *arguments)
+        begin = time.monotonic()
+        found = cache.answer(query, self.source, self.moment.version, question, *arguments)
+        st.session_state["cost"] = max(st.session_state.get("cost", 0.0), time.monotonic() - begin)
+        return found
 
     @cached_property
     def colors(self) -> dict[str, str]:
@@ -177,6 +178,22 @@ def status(page: Page, info: SourceInfo, method: Method) -> dict[str, Any]:
 def go(name: str, params: Mapping[str, str]) -> None:
     """Leave for another page; Back returns."""
     st.switch_page(st.session_state[PAGES_KEY][name], query_params=dict(params))
+
+
+def leave(name: str, params: Mapping[str, str]) -> None:
+    """Leave for another page as soon as this one would be drawn again; for what happens before that."""
+    st.session_state[LEAVES] = (name, dict(params))
+
+
+def open_trace(page: Page, trace_id: str) -> None:
+    leave("trace", page.params | {"trace": trace_id})
+
+
+def left() -> None:
+    """Go where somebody asked to go, without drawing the page that is left once more."""
+    wanted: tuple[str, dict[str, str]] | None = st.session_state.pop(LEAVES, None)
+    if wanted is not None:
+        go(*wanted)
 
 
 def follow(page: Page, link: str | None) -> None:

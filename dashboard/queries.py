@@ -14,6 +14,7 @@ import polars as pl
 
 from dashboard.courses import Course, course
 from dashboard.profiles import PathNode, Reason, Why, change_of, tree, why
+from dashboard.stretches import bounds, stretch
 from tracelens.lens import (
     ALL,
     Answer,
@@ -99,7 +100,6 @@ class Graph:
 
     edges: list[dict[str, Any]]  # EDGES rows, the busiest first
     services: list[str]
-    clocks: pl.DataFrame  # CLOCKS
     source: SourceInfo
     method: Method
     length_nano: int  # of the window
@@ -111,13 +111,6 @@ class EdgePanel:
 
     hops: list[dict[str, Any]]  # HOPS rows
     layers: pl.DataFrame  # LAYERS
-
-
-def bounds(question: Question, source: SourceInfo) -> tuple[int, int]:
-    """Return where a question's window begins and ends; an open end is the data's."""
-    start = question.start_nano if question.start_nano is not None else source.start_unix_nano or 0
-    end = question.end_nano if question.end_nano is not None else (source.end_unix_nano or 0) + 1
-    return start, max(end, start + 1)
 
 
 def overview(lens: Lens, question: Question) -> Overview:
@@ -192,7 +185,12 @@ def graph(lens: Lens, question: Question, gateways: bool) -> Graph:
     start, end = bounds(question, answer.source)
     rows = answer.rows.to_dicts()
     names = {name for row in rows for name in (row["caller"], row["callee"]) if name is not None}
-    return Graph(rows, sorted(names), lens.clocks(question).rows, answer.source, answer.method, end - start)
+    return Graph(rows, sorted(names), answer.source, answer.method, end - start)
+
+
+def clocks(lens: Lens, question: Question) -> pl.DataFrame:
+    """Return by how much hosts' clocks differ."""
+    return lens.clocks(question).rows
 
 
 def edge(lens: Lens, question: Question, caller: str, callee: str) -> EdgePanel:
@@ -339,7 +337,9 @@ QUERIES: dict[str, Callable[..., Any]] = {
     "slow": slow,
     "route": route,
     "graph": graph,
+    "clocks": clocks,
     "edge": edge,
+    "stretch": stretch,
     "layers": layers,
     "coverage": coverage,
     "contrast": contrast,

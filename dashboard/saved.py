@@ -12,14 +12,13 @@ import streamlit as st
 from dashboard import boards, page, shelves, state
 from dashboard.boards import View
 from dashboard.export import inert
-from dashboard.state import State
 from tracelens.errors import TracelensError
 
 SAID = "views_said"  # in the session: what went wrong with the last change
 FLEETING = ("live", "edit")  # whether a page moves is its reader's business, and a form is somebody's own
 
 
-def popover(name: str, now_state: State) -> None:
+def popover(name: str) -> None:
     """Draw the list of saved views, and the field that keeps this one. name: of the page."""
     kept = shelves.views_of(page.source())
     with (
@@ -47,7 +46,7 @@ def popover(name: str, now_state: State) -> None:
         st.text_input(
             "name of this view", key="view_title", max_chars=boards.MOST_TITLE, placeholder="checkout, last hour"
         )
-        st.button("Save this view", key="save_view", on_click=_save, args=(kept, name, _params(now_state)))
+        st.button("Save this view", key="save_view", on_click=_save, args=(kept, name))
         said = st.session_state.get(SAID)
         if said:
             st.caption(f":red[{inert(said)}]")
@@ -55,15 +54,17 @@ def popover(name: str, now_state: State) -> None:
             st.caption("A dump keeps none: they are there until the dashboard ends.")
 
 
-def _params(now_state: State) -> Mapping[str, str]:
+def _params(name: str) -> Mapping[str, str]:
+    """Return what the address says now: a selection does not draw the bar again."""
+    now_state = state.read(name)
     params = state.to_params(now_state) | dict(now_state.page)
     return {name: value for name, value in params.items() if name not in FLEETING}
 
 
-def _save(kept: shelves.Views, name: str, params: Mapping[str, str]) -> None:
+def _save(kept: shelves.Views, name: str) -> None:
     st.session_state.pop(SAID, None)
     try:
-        kept.save(View(title=st.session_state["view_title"].strip(), page=name, params=params))
+        kept.save(View(title=st.session_state["view_title"].strip(), page=name, params=_params(name)))
     except TracelensError as error:
         st.session_state[SAID] = str(error)
         return

@@ -167,6 +167,22 @@ def test_the_head_of_an_answer_is_that_of_the_spans(store: Store) -> None:
     assert quick == slow
 
 
+@pytest.mark.usefixtures("_long")
+def test_a_window_counts_what_is_in_it(store: Store) -> None:
+    """Hours that are not settled are read, and what of them is outside is not counted."""
+    day(store)
+    settle(store, now=(FIRST + 4 * HOUR_NANO) / 1e9 + 400)
+    parts = [
+        Question(start_nano=FIRST + hour * HOUR_NANO, end_nano=FIRST + (hour + 1) * HOUR_NANO) for hour in range(7)
+    ]
+    lens = Lens.open(str(store.path))
+    told = [lens.routes(part).source for part in parts]
+    every = lens.routes(Question(start_nano=FIRST, end_nano=FIRST + 7 * HOUR_NANO)).source
+    for name in ("spans", "traces", "complete_traces"):
+        assert sum(getattr(one, name) for one in told) == getattr(every, name)
+    assert all(one.spans < every.spans / 4 for one in told)
+
+
 def test_a_filter_that_rollups_cannot_answer_looks_at_the_spans(store: Store) -> None:
     day(store, hours=2)
     settled(store)

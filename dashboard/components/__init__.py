@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +22,28 @@ MANIFEST = PACKAGE / "assets" / "manifest.toml"
 NAMES = ("headline", "tiles", "table", "heatmap", "flame", "map", "waterfall", "findings", "distribution", "chart")
 HTML = '<div class="tracelens"></div>'
 
+Heard = Callable[[str, Any], None]  # what is done about an event and its value
+
 
 def nothing() -> None:
     """Do nothing: a component names its events by their callbacks."""
 
 
-def mount(name: str, data: dict[str, Any], *, key: str, events: tuple[str, ...] = ()) -> Any:
+def mount(
+    name: str, data: dict[str, Any], *, key: str, events: tuple[str, ...] = (), heard: Heard | None = None
+) -> Any:
     """Draw a component and return what it says since the last run: an attribute for each event, None when silent.
 
-    name: one of NAMES. events: what it may say.
+    name: one of NAMES. events: what it may say. heard: is called with what it says before anything is drawn, so that
+    what it changes takes one run of the page and not two.
     """
     _declare()
-    listeners = {f"on_{event}_change": nothing for event in events}
+    listeners = {f"on_{event}_change": partial(_hear, key, event, heard) if heard else nothing for event in events}
     return _renderer(name)(key=key, data=data, **listeners)
+
+
+def _hear(key: str, event: str, heard: Heard) -> None:
+    heard(event, st.session_state[key].get(event))
 
 
 @cache

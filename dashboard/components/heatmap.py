@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import log
 from typing import Any
 
@@ -23,11 +23,13 @@ def heatmap(
     title: str,
     label: str,
     chosen: bool,
+    on_box: Callable[[Box | None], None],
     marks: Sequence[tuple[int, str]] = (),
-) -> tuple[bool, Box | None]:
-    """Draw a route's calls; return whether a box was drawn or taken away since the last run, and the box.
+) -> None:
+    """Draw a route's calls.
 
-    chosen: the box was drawn by a person, it is not the one shown from the start. marks: moments, with what happened.
+    chosen: the box was drawn by a person, it is not the one shown from the start. on_box: what a drawn box does, and
+    None when it is taken away. marks: moments, with what happened.
     """
     rows, columns = grid.counts.shape
     data: dict[str, Any] = {
@@ -54,11 +56,12 @@ def heatmap(
             "p99": course.p99,
         },
     }
-    said = mount("heatmap", data, key=key, events=("box",)).box
-    if said is None:
-        return False, None
-    cells = said["cells"]
-    return True, None if cells is None else to_box(grid, cells)
+
+    def heard(_event: str, said: dict[str, Any]) -> None:
+        cells = said["cells"]
+        on_box(None if cells is None else to_box(grid, cells))
+
+    mount("heatmap", data, key=key, events=("box",), heard=heard)
 
 
 def to_cells(grid: Heatmap, box: Box) -> list[float]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from dashboard import terms
@@ -61,14 +61,6 @@ class Part:
         return {"text": self.text, "share": self.share, "color": self.color}
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
-    """What happened in a table since the last run."""
-
-    open: str | None = None  # id of the row
-    act: dict[str, str] = field(default_factory=dict)  # "event" and "id" of a button
-
-
 def table(
     columns: Sequence[Column],
     rows: Sequence[Row],
@@ -80,18 +72,20 @@ def table(
     note: str | None = None,
     foot: str | None = None,
     nothing: str | None = None,
-    opens: bool = False,
+    on_open: Callable[[str], None] | None = None,
+    on_act: Callable[[str, str], None] | None = None,
     hotkeys: bool = False,
     dense: bool = False,
     headless: bool = False,
     wide: bool = False,
     stack: Sequence[Part] = (),
-) -> Said:
+) -> None:
     """Draw a table.
 
     label: for those who cannot see it. term: of the glossary, what the title is
-    about. opens: rows can be pressed. hotkeys: arrows, j, k and Enter work
-    wherever the focus is; one table a page.
+    about. on_open: what a pressed row does, given its id. on_act: what a button
+    in a cell does, given its event and the row's id. hotkeys: arrows, j, k and
+    Enter work wherever the focus is; one table a page.
     wide: it has many columns, and gives the minor ones up earlier. stack: parts
     of a whole, drawn side by side above the rows.
     """
@@ -104,12 +98,18 @@ def table(
         "note": note,
         "foot": foot,
         "nothing": nothing,
-        "opens": opens,
+        "opens": on_open is not None,
         "hotkeys": hotkeys,
         "dense": dense,
         "headless": headless,
         "wide": wide,
         "stack": [part.data() for part in stack],
     }
-    said = mount("table", data, key=key, events=("open", "act"))
-    return Said(open=said.open, act=said.act or {})
+
+    def heard(event: str, said: Any) -> None:
+        if event == "open" and on_open is not None:
+            on_open(said)
+        elif event == "act" and on_act is not None:
+            on_act(said["event"], said["id"])
+
+    mount("table", data, key=key, events=("open", "act"), heard=heard)

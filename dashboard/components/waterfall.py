@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import polars as pl
@@ -23,11 +23,13 @@ def waterfall(
     proxies: bool | None,
     key: str,
     label: str,
-) -> tuple[str | None, bool | None, bool | None]:
-    """Draw a trace; return the span chosen and the switches of "critical only" and "fold proxies", None if untouched.
+    heard: Callable[[str, Any], None],
+) -> None:
+    """Draw a trace.
 
     colors: of each service. chosen: span id in hexadecimal. proxies: whether they are folded, None when there are
-    none. Times go over as nanoseconds from the trace's start: a browser's numbers hold no more than 2**53.
+    none. heard: is told of `span`, the one chosen, and of the switches `only` (critical only) and `proxies` (folded).
+    Times go over as nanoseconds from the trace's start: a browser's numbers hold no more than 2**53.
     """
     rows, sections = answer.rows, answer.sections
     begin, last = rows.select(pl.col("start_unix_nano").min(), pl.col("end_unix_nano").max()).row(0)
@@ -63,8 +65,7 @@ def waterfall(
             "end": (sections["end_unix_nano"] - begin).to_list(),
         },
     }
-    said = mount("waterfall", data, key=key, events=("span", "only", "proxies"))
-    return said.span, said.only, said.proxies
+    mount("waterfall", data, key=key, events=("span", "only", "proxies"), heard=heard)
 
 
 def shares(rows: pl.DataFrame, colors: Mapping[str, str]) -> list[dict[str, Any]]:

@@ -67,22 +67,23 @@ def draw(page: Page) -> None:
         tone=_tone(shown),
     )
     pages.follow(page, link)
-    said = table(
+    table(
         _columns(),
         [_row(page, one, changes.edge(shown), chosen=one is chosen) for one in shown[:MOST_ROUTES]],
         key="routes",
         label="Routes, the surest changes first",
         foot=_foot(shown, found),
-        opens=True,
+        on_open=_open,
         hotkeys=True,
         wide=True,
     )
     csv_button(found.rows, "comparison")
-    if said.open is not None:
-        service, route = json.loads(said.open)
-        state.write(service=service, route=route, zoom=None)
-        st.rerun()
     _panel(page, told, chosen)
+
+
+def _open(row: str) -> None:
+    service, route = json.loads(row)
+    state.write(service=service, route=route, zoom=None)
 
 
 def _chosen(page: Page, shown: Sequence[RouteChange]) -> RouteChange:

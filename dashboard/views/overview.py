@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from math import log
 from typing import Any
 
@@ -52,20 +53,22 @@ def draw(page: Page) -> None:
     )
     pages.follow(page, link)
     tiles(_tiles(page, shown, before), key="tiles")
-    said = table(
+    table(
         _columns(page),
         [_row(page, row, shown, before) for row in shown.routes[:MOST_ROUTES]],
         key="routes",
         label="Routes by impact",
         foot=_foot(shown),
-        opens=True,
+        on_open=partial(_open, page),
         hotkeys=True,
         wide=True,
     )
     csv_button(page.ask("routes").rows, "routes")
-    if said.open is not None:
-        service, route = json.loads(said.open)
-        pages.go("route", page.params | {"service": service, "route": route})
+
+
+def _open(page: Page, row: str) -> None:
+    service, route = json.loads(row)
+    pages.leave("route", page.params | {"service": service, "route": route})
 
 
 def _findings(page: Page, shown: Overview) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -21,6 +22,7 @@ from dashboard.hopbar import hop_bar
 from dashboard.page import Page
 from dashboard.picker import route_picker
 from dashboard.queries import Reason, RoutePage, Slow
+from dashboard.stretches import Stretch
 from dashboard.views import empty
 from tracelens.lens import Answer, Box
 
@@ -42,11 +44,12 @@ def draw(page: Page) -> None:
     shown: RoutePage = page.ask("route", key)
     drawn = state.parse_box(page.state.page.get("box"))
     box = drawn or shown.tail
-    contrast: pl.DataFrame = page.ask("contrast", key, _cells(box))
+    looked: Stretch = page.ask("stretch", drawn and drawn.end_nano)
+    contrast: pl.DataFrame = page.ask_about(looked.narrow(page.question), "contrast", key, _cells(box))
     title, sub = [run(key[0], strong=True), run(f" {key[1]}")], _sub(shown)
     came = _deploys(page, key, shown)
     when = since.sentence(page, shown.since, came, key, _bounds(shown))
-    callout = [*when, *_sentence(shown.slow, contrast, chosen=drawn is not None)]
+    callout = [*when, *_sentence(shown.slow), *_shared(page, contrast, looked, chosen=drawn is not None)]
     link = headline(
         title,
         key="head",
@@ -62,7 +65,7 @@ def draw(page: Page) -> None:
     name = f"Latency of {key[0]} {key[1]} over time: {count(shown.grid.calls)} calls. The table below says the same."
     left, right = st.columns([7, 5], gap="large")
     with left:
-        changed, chosen = heatmap(
+        heatmap(
             shown.grid,
             shown.course,
             box,
@@ -70,22 +73,26 @@ def draw(page: Page) -> None:
             title="Latency",
             label=name,
             chosen=drawn is not None,
+            on_box=partial(_choose, key),
             marks=[(one.at_nano, f"{one.service} {one.version}") for one in came],
         )
-        if changed:
-            state.write(service=key[0], route=key[1], box=state.box_text(chosen) if chosen else None)
-            st.rerun()
-        _contrast(page, key, contrast, chosen=drawn is not None)
+        _contrast(page, key, contrast, looked, chosen=drawn is not None)
         csv_button(contrast, "attributes")
     with right:
         _reasons(page, key, shown.slow)
+        newest: Stretch = page.ask("stretch", None)
         hop_bar(
-            page.ask("layers", key),
+            page.ask_about(newest.narrow(page.question), "layers", key),
+            looked=newest.said(page.zone),
             key="layers",
             title="Where a call's time goes",
             nothing="No call has spans of both its caller and its callee.",
         )
         _exemplars(page, key, box, chosen=drawn is not None)
+
+
+def _choose(key: tuple[str, str], box: Box | None) -> None:
+    state.write(service=key[0], route=key[1], box=state.box_text(box) if box else None)
 
 
 def _bounds(shown: RoutePage) -> tuple[int, int]:
@@ -121,15 +128,12 @@ def _sub(shown: RoutePage) -> list[Run]:
     ]
 
 
-def _sentence(slow: Slow, contrast: pl.DataFrame, *, chosen: bool) -> list[Run]:
-    """Return why the slow calls are slow, as far as one operation and one attribute tell."""
+def _sentence(slow: Slow) -> list[Run]:
+    """Return why the slow calls are slow, as far as one operation tells."""
     why = slow.why
     share = f"{100 - slow.band[0]:g} %"
     if not why.reasons or why.difference_nano <= 0:
-        return [
-            run(f"The slowest {share} do not differ from the typical call on any path."),
-            *_shared(contrast, chosen=chosen),
-        ]
+        return [run(f"The slowest {share} do not differ from the typical call on any path. ")]
     top = why.reasons[0]
     runs = [
         run(f"The slowest {share} take "),
@@ -142,10 +146,10 @@ def _sentence(slow: Slow, contrast: pl.DataFrame, *, chosen: bool) -> list[Run]:
     elif top.difference_nano > 0:
         runs += [run("No single operation stands out; the most, "), run(whole_percent(top.share)), run(", is "), name]
         runs.append(run(". "))
-    return runs + _shared(contrast, chosen=chosen)
+    return runs
 
 
-def _shared(contrast: pl.DataFrame, *, chosen: bool) -> list[Run]:
+def _shared(page: Page, contrast: pl.DataFrame, looked: Stretch, *, chosen: bool) -> list[Run]:
     """Return the attribute that most sets the selected calls apart, when it does so clearly."""
     if contrast.is_empty():
         return []
@@ -154,6 +158,7 @@ def _shared(contrast: pl.DataFrame, *, chosen: bool) -> list[Run]:
         return []
     who = "the selected calls" if chosen else "the slowest 10 %"
     return [
+        run("" if looked.whole else f"From {looked.when(page.zone)}, "),
         run(f"{percent(top['selected'])} of {who} have "),
         run(f"{plain_name(top['attribute'])}={top['value']}", strong=True),
         run(f", {percent(top['rest'])} of the rest."),
@@ -169,14 +174,14 @@ def plain_name(column: str) -> str:
     return f"{owner}.{key if kind and name in ('int', 'double', 'bool', 'json') else rest}"
 
 
-def _contrast(page: Page, key: tuple[str, str], rows: pl.DataFrame, *, chosen: bool) -> None:
+def _contrast(page: Page, key: tuple[str, str], rows: pl.DataFrame, looked: Stretch, *, chosen: bool) -> None:
     shown = [_affirmed(row) for row in rows.head(ATTRIBUTES).to_dicts()]
     selected = _selected(rows)
     actions = [
         {"event": "include", "text": "only", "label": "keep only calls with this value"},
         {"event": "exclude", "text": "without", "label": "leave out calls with this value"},
     ]
-    said = table(
+    table(
         [
             Column(label="attribute", kind="text"),
             Column(label="value", kind="text"),
@@ -209,16 +214,18 @@ def _contrast(page: Page, key: tuple[str, str], rows: pl.DataFrame, *, chosen: b
         label="Attributes that set the selected calls apart",
         title=f"{selected} selected against the rest",
         term="baseline",
-        note="the box drawn" if chosen else "the slowest 10 %",
+        note=" · ".join(filter(None, ("the box drawn" if chosen else "the slowest 10 %", looked.said(page.zone)))),
         nothing="No attribute of the selected calls differs from the rest.",
+        on_act=partial(_narrow, page, key),
         dense=True,
     )
-    if said.act:
-        operator = "=" if said.act["event"] == "include" else "!="
-        name, value = _condition(*json.loads(said.act["id"]))
-        where = state.with_condition(page.state.where, name, operator, value)
-        state.write(service=key[0], route=key[1], where=where, box=None)
-        st.rerun()
+
+
+def _narrow(page: Page, key: tuple[str, str], event: str, row: str) -> None:
+    """Keep the calls with a row's value, or leave them out."""
+    name, value = _condition(*json.loads(row))
+    where = state.with_condition(page.state.where, name, "=" if event == "include" else "!=", value)
+    state.write(service=key[0], route=key[1], where=where, box=None)
 
 
 def _selected(rows: pl.DataFrame) -> str:
@@ -333,7 +340,7 @@ def _signed(nano: float) -> str:
 
 def _exemplars(page: Page, key: tuple[str, str], box: Box, *, chosen: bool) -> None:
     rows: pl.DataFrame = page.ask("exemplars", key, _cells(box))
-    said = table(
+    table(
         [
             Column(label="trace", kind="code"),
             Column(label="start", kind="number"),
@@ -357,9 +364,7 @@ def _exemplars(page: Page, key: tuple[str, str], box: Box, *, chosen: bool) -> N
         title="Traces to look at",
         note="slowest in the box" if chosen else "the slowest",
         nothing="No call lies in the box.",
-        opens=True,
+        on_open=partial(pages.open_trace, page),
         hotkeys=True,
         dense=True,
     )
-    if said.open is not None:
-        pages.go("trace", page.params | {"trace": said.open})

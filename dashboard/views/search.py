@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -24,12 +25,10 @@ from tracelens.lens.where import nanoseconds, trace_id
 
 RANGE = {"shortest": ("at least", "200ms"), "longest": ("at most", "2s")}  # what each is called, and an example
 RANGE_HELP = "How long the whole trace takes. A number and ns, us, ms, s or m; the filter's duration is that of a call."
-OPENS = "opens"  # in the session: the trace that was just asked for
 
 
 def draw(page: Page) -> None:
     """Draw the page."""
-    _go_to_trace(page)
     known: Answer = page.ask("routes")
     _ask(page, known)
     wanted = page.state.page.get("id")
@@ -51,7 +50,7 @@ def draw(page: Page) -> None:
     first, last = (state.to_datetime(at, page.zone).date() for at in _reach(found))
     dated = first != last
     longest = max(found.rows["duration_nano"][0], 1)
-    said = table(
+    table(
         [
             Column(label="trace", kind="name"),
             Column(label="id", kind="code", minor=True),
@@ -66,19 +65,11 @@ def draw(page: Page) -> None:
         [_row(page, row, longest, dated=dated) for row in found.rows.iter_rows(named=True)],
         key="found",
         label="Traces, slowest first",
-        opens=True,
+        on_open=partial(pages.open_trace, page),
         hotkeys=True,
         dense=True,
     )
     csv_button(found.rows, "traces")
-    if said.open is not None:
-        pages.go("trace", page.params | {"trace": said.open})
-
-
-def _go_to_trace(page: Page) -> None:
-    opens = st.session_state.pop(OPENS, None)
-    if opens is not None:
-        pages.go("trace", page.params | {"trace": opens})
 
 
 def _question(page: Page) -> Question:
@@ -102,6 +93,7 @@ def _ask(page: Page, known: Answer) -> None:
             icon=":material/search:",
             width=360,
             on_change=_sought,
+            args=(page,),
         )
         scope_picker(page, known.rows, everything="all routes")
         for name, (label, example) in RANGE.items():
@@ -118,7 +110,7 @@ def _ask(page: Page, known: Answer) -> None:
             )
 
 
-def _sought() -> None:
+def _sought(page: Page) -> None:
     """Open the trace of a pasted id; what is none stays in the field, and the page says so."""
     text = st.session_state["sought"].strip()
     try:
@@ -127,7 +119,8 @@ def _sought() -> None:
         state.write(id=text)
         return
     state.write(id=None)
-    st.session_state[OPENS] = opens
+    if opens is not None:
+        pages.open_trace(page, opens)
 
 
 def _limited(name: str) -> None:

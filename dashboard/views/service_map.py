@@ -19,6 +19,7 @@ from dashboard.hopbar import hop_bar
 from dashboard.layout import layout
 from dashboard.page import Page
 from dashboard.queries import EdgePanel, Graph
+from dashboard.stretches import Stretch
 from dashboard.views import empty
 
 PERCENTILES = {"p50": "p50", "p90": "p90", "p99": "p99"}
@@ -73,9 +74,10 @@ def draw(page: Page) -> None:
     if pressed is not None:
         state.write(edge=pressed)
         st.rerun()
+    looked: Stretch = page.ask("stretch", None)
     if chosen is not None:
-        _panel(page, chosen, shown.length_nano)
-    _clocks(shown.clocks)
+        _panel(page, chosen, looked)
+    _clocks(page.ask_about(looked.narrow(page.question), "clocks"), looked.said(page.zone))
 
 
 def _options(percentile: str, *, with_gateways: bool) -> None:
@@ -173,11 +175,12 @@ def _under(shown: Graph) -> dict[str, str]:
     return {name: f"{calls_per_second(n, shown.length_nano)} calls/s" for name, n in calls.items()}
 
 
-def _panel(page: Page, edge: dict[str, Any], length: int) -> None:
-    found: EdgePanel = page.ask("edge", edge["caller"], edge["callee"])
+def _panel(page: Page, edge: dict[str, Any], looked: Stretch) -> None:
+    found: EdgePanel = page.ask_about(looked.narrow(page.question), "edge", edge["caller"], edge["callee"])
+    length, said = looked.end_nano - looked.start_nano, looked.said(page.zone)
     left, right = st.columns([7, 5], gap="large")
     with left:
-        said = table(
+        table(
             [
                 Column(label="route", kind="name"),
                 Column(label="level", kind="number", minor=True),
@@ -193,16 +196,15 @@ def _panel(page: Page, edge: dict[str, Any], length: int) -> None:
             label="Hops of the edge",
             title=f"{edge['caller']} → {edge['callee']}",
             term="hop",
-            note=f"n {count(edge['n'])}",
+            note=said or f"n {count(edge['n'])}",
             foot=_missing(edge),
-            opens=True,
+            on_open=lambda route: pages.leave("route", page.params | {"service": edge["callee"], "route": route}),
             dense=True,
         )
-        if said.open is not None:
-            pages.go("route", page.params | {"service": edge["callee"], "route": said.open})
     with right:
         hop_bar(
             found.layers,
+            looked=said,
             key="layers",
             title="Where a call's time goes",
             nothing="No call of this edge has its callee's span.",
@@ -235,8 +237,8 @@ def _missing(edge: dict[str, Any]) -> str | None:
     return " ".join(parts) or None
 
 
-def _clocks(rows: pl.DataFrame) -> None:
-    """Draw hosts whose clocks differ for certain."""
+def _clocks(rows: pl.DataFrame, looked: str | None) -> None:
+    """Draw hosts whose clocks differ for certain. looked: at which spans, where not at all of the window."""
     apart = rows.filter(
         pl.col("offset_nano").is_not_null() & ((pl.col("low_nano") > 0) | (pl.col("high_nano") < 0))
     ).to_dicts()
@@ -268,6 +270,8 @@ def _clocks(rows: pl.DataFrame) -> None:
         key="clocks",
         label="Hosts whose clocks differ",
         title="Clocks that differ",
-        note="estimated over many calls; each trace is put right by the least that fits",
+        note=" · ".join(
+            filter(None, ("estimated over many calls; each trace is put right by the least that fits", looked))
+        ),
         dense=True,
     )

@@ -68,7 +68,7 @@ def draw(page: Page) -> None:
         copy=markdown(title, [sub, *_longest(answer)]),
     )
     pages.follow(page, link)
-    span, only, proxies = waterfall(
+    waterfall(
         drawn,
         # Not the window's: a linked trace opens without reading anything but itself.
         colors=service_colors(rows["service"].unique()),
@@ -77,13 +77,15 @@ def draw(page: Page) -> None:
         proxies=fold if carried else None,
         key="waterfall",
         label=f"Waterfall of {counted(len(rows), 'span')}. The table below says the same.",
+        heard=_heard,
     )
-    if span is not None or only is not None or proxies is not None:
-        changes: dict[str, str | None] = {} if span is None else {"span": span}
-        changes |= {} if only is None else {"only": "1" if only else None}
-        state.write(**changes | ({} if proxies is None else {"proxies": "0" if proxies else None}))
-        st.rerun()
     _panel(page, drawn, asked)
+
+
+def _heard(event: str, said: Any) -> None:
+    """Keep what was chosen in the waterfall: a span, or one of its switches."""
+    on = {"only": "1", "proxies": "0"}
+    state.write(**{event: said if event == "span" else on[event] if said else None})
 
 
 def _ask(page: Page) -> None:
@@ -182,7 +184,7 @@ def _choose(page: Page) -> None:
         sub=[run("Paste a trace id above, or open one of the slowest of this window.")],
     )
     pages.follow(page, link)
-    said = table(
+    table(
         [
             Column(label="trace", kind="name"),
             Column(label="id", kind="code", minor=True),
@@ -196,12 +198,9 @@ def _choose(page: Page) -> None:
         key="slowest",
         label="Slowest traces",
         title="Slowest traces",
-        opens=True,
+        on_open=lambda opened: state.write(trace=opened),
         hotkeys=True,
     )
-    if said.open is not None:
-        state.write(trace=said.open)
-        st.rerun()
 
 
 def _choice(page: Page, row: dict[str, Any]) -> Row:

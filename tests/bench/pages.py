@@ -24,6 +24,7 @@ from urllib.parse import urlencode
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from dashboard.state import timestamp
+from tests.bench import drawing
 from tests.bench.questions import FIRST, HOUR_NANO, filled
 from tests.dashboard.conftest import CHROMIUM, FLAGS, dashboard, settled
 from tracelens.lens import Lens, Question
@@ -228,6 +229,19 @@ def brush(browser: Browser, url: str, window: dict[str, str], runs: int) -> list
     return took
 
 
+def drawings(browser: Browser, url: str, window: dict[str, str]) -> dict[str, list[float]]:
+    """Return the milliseconds of drawings of very much, by what is drawn."""
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    page = context.new_page()
+    arrive(page, url + address("critical-path", window), "flame")
+    took = {f"a flame graph of {drawing.NODES:,} nodes": drawing.drawn(page, "flame", drawing.flame())}
+    arrive(page, url + address("search", window), "found")
+    press(page, "tr.opens", 0, "waterfall", "/trace")
+    scrolled = drawing.drawn(page, "waterfall", drawing.waterfall())
+    context.close()
+    return took | {f"a waterfall of {drawing.SPANS:,} spans, scrolled": scrolled}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.pages", description=__doc__)
     parser.add_argument("--spans", type=int, default=10_000_000)
@@ -265,6 +279,8 @@ def report(path: Path, runs: int, views: int) -> None:
             pid = dashboard_pid(path)
             drags = brush(browser, url, hour, runs)
             print(f"a drag on the heatmap to its comparison: {statistics.median(drags):.0f} ms, worst {max(drags):.0f}")
+            for what, many in drawings(browser, url, hour).items():
+                print(f"{what}: {drawing.p95(many):.1f} ms a drawing at most in 95 of 100, worst {max(many):.1f}")
             one = sessions(browser, url, pid, hour, 1, 20)
             ten = sessions(browser, url, pid, hour, 10, 8)
             print(f"processor time a page: {one:.0f} ms of one session, {ten:.0f} ms of ten at once ({ten / one:.2f})")

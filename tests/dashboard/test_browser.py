@@ -107,6 +107,18 @@ def test_the_box_moves_by_the_arrow_keys(visit: Open) -> None:
     page.wait_for_url(lambda url: "box=" in url and url != before)
 
 
+def test_the_bar_follows_what_is_drawn_below_it(visit: Open) -> None:
+    """The first box also says which route it is of; the other pages open with that."""
+    page = visit("/route?window=all")
+    drag(page, component(page, "heatmap").locator("canvas"), (0.55, 0.05), (0.9, 0.5))
+    page.wait_for_url(re.compile("service=.*box="))
+    name = component(page, "head").locator("h1").inner_text()
+    expect(component(page, "contrast").locator(".note")).to_have_text("the box drawn")
+    page.locator(".st-key-bar").get_by_role("link", name="Critical path").click()
+    page.wait_for_url(lambda url: "/critical-path" in url and "service=" in url and "box=" not in url)
+    expect(page.get_by_label("route")).to_have_value(name)
+
+
 def test_a_value_becomes_a_filter(visit: Open) -> None:
     page = visit(f"/route?{PRODUCT}&window=all")
     row = component(page, "contrast").locator("tbody tr", has_text="retry.count")

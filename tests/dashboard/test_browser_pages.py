@@ -70,6 +70,23 @@ def test_a_pasted_trace_id_opens_its_trace_and_so_does_a_row(visit: Open) -> Non
     assert said.endswith(f"- <{page.url}>\n")
 
 
+def test_of_many_rows_the_near_ones_are_drawn(visit: Open) -> None:
+    """Keys and the wheel reach the others, and who looks for a word finds it in all of them."""
+    page = visit(SEARCH)
+    found = component(page, "found")
+    rows = found.locator("tbody tr")
+    expect(rows).to_have_count(100)
+    rows.last.focus()
+    page.keyboard.press("j")
+    expect(rows.nth(100)).to_be_focused()
+    expect(rows).to_have_count(200)
+    rows.last.scroll_into_view_if_needed()
+    expect(rows).to_have_count(300)
+    page.keyboard.press("Control+f")
+    expect(rows).to_have_count(1_000)
+    expect(found.locator("table")).to_have_attribute("aria-rowcount", "1001")
+
+
 def test_a_finding_opens_the_span_it_is_about(visit: Open) -> None:
     """By key its trace with the span chosen; by a link its route."""
     page = visit(FINDINGS)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from datetime import UTC
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from tracelens.lens import ALL, Box, Lens, Question
 
 PRODUCT = ("frontend", "GET /product/{id}")
 EVERYTHING = Question()
+MINUTE = 60_000_000_000
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +115,23 @@ def test_a_tree_of_paths_holds_all_time_once(lens: Lens, key: tuple[str, str] | 
         below = sum(child.inclusive_nano for child in nodes if child.parent == at)
         assert node.inclusive_nano == node.exclusive_nano + below
     assert len({node.key for node in nodes}) == len(nodes)
+
+
+def test_of_a_long_window_the_newest_stretch_is_looked_at(lens: Lens) -> None:
+    """It ends with the data or with the box drawn, holds what can be read at once, and says so."""
+    reach = lens.now_range()
+    assert reach is not None
+    whole = queries.stretch(lens, EVERYTHING, None)
+    assert whole.said(UTC) is None
+    assert whole.narrow(EVERYTHING) == EVERYTHING
+    middle = (reach[0] + reach[1]) // 2
+    for until, last in ((None, reach[1]), (middle, middle)):
+        found = queries.stretch(lens, EVERYTHING, until, most=2_000)
+        assert 0 <= found.end_nano - last <= MINUTE
+        assert 0 < found.spans <= 2_000 < found.of_spans
+        narrow = found.narrow(EVERYTHING)
+        assert lens.routes(narrow).source.spans == found.spans
+        assert re.fullmatch(rf"[\d:]+ – [\d:]+: {found.spans:,} of [\d.]+ k spans", found.said(UTC) or "")
 
 
 def test_a_box_of_the_grid_goes_there_and_back(lens: Lens) -> None:

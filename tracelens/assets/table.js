@@ -1,5 +1,7 @@
 // A dense, quiet table: rows that open, numbers on the right, small drawings in
 // the cells. One row is in the tab order; arrows or j and k move it, Enter opens.
+// Of many rows the first are drawn, the others when they come near, when somebody
+// looks for a word on the page, and on paper.
 
 import { component, element, hotkeys, neighbour, panelHead, ready, shares } from './surface.js';
 import { sparkline } from './sparkline.js';
@@ -24,6 +26,8 @@ const CELLS = {
   share: ({ share, tone }) => element('span', { class: 'share' }, [bar(tone ?? 'accent', share)]),
 };
 
+const STEP = 100; // rows: a thousand take a browser 160 ms when their page is left
+const NEAR = '1500px'; // below what is seen
 const RIGHT = new Set(['number', 'toned', 'change']);
 
 function bar(kind, share) {
@@ -55,7 +59,14 @@ class Table {
   constructor(root) {
     this.root = root;
     this.current = 0;
+    this.rows = [];
     this.stop = () => {};
+    const near = (seen) => seen.some((one) => one.isIntersecting) && this.extend(this.rows.length + STEP);
+    this.end = new IntersectionObserver(near, { rootMargin: NEAR, scrollMargin: NEAR });
+    this.sought = (event) => (event.ctrlKey || event.metaKey) && event.key === 'f' && this.extend();
+    this.printed = () => this.extend();
+    document.addEventListener('keydown', this.sought);
+    window.addEventListener('beforeprint', this.printed);
   }
 
   update(data, emit) {
@@ -66,11 +77,14 @@ class Table {
     this.stop();
     this.stop = data.hotkeys ? hotkeys((key) => this.key(key)) : () => {};
     this.current = Math.min(this.current, Math.max(0, data.rows.length - 1));
-    this.rows = data.rows.map((row, at) => this.row(row, at));
-    const table = element('table', { class: `grid ${data.dense ? 'dense' : ''} ${data.wide ? 'wide' : ''} ${data.headless ? 'headless' : ''}`, 'aria-label': data.label }, [
+    const drawn = Math.max(STEP, this.rows.length); // what was scrolled to stays
+    this.rows = [];
+    this.body = element('tbody');
+    const table = element('table', { class: `grid ${data.dense ? 'dense' : ''} ${data.wide ? 'wide' : ''} ${data.headless ? 'headless' : ''}`, 'aria-label': data.label, 'aria-rowcount': data.rows.length + !data.headless }, [
       data.headless ? null : element('thead', {}, [element('tr', {}, data.columns.map((column) => this.head(column)))]),
-      element('tbody', {}, this.rows),
+      this.body,
     ]);
+    this.extend(drawn);
     this.root.replaceChildren(
       ...(data.title ? [panelHead(data.title, data.note, data.help)] : []),
       ...(data.stack.length ? [shares(data.stack)] : []),
@@ -79,7 +93,17 @@ class Table {
       ...(data.foot ? [element('p', { class: 'foot', text: data.foot })] : []),
     );
     if (focused) this.rows[this.current]?.focus();
-    ready(this.root, this.rows.length, performance.now() - begin);
+    ready(this.root, data.rows.length, performance.now() - begin);
+  }
+
+  /** Draw rows up to one, or all. */
+  extend(to = this.data.rows.length) {
+    const first = this.rows.length;
+    const added = this.data.rows.slice(first, to).map((row, at) => this.row(row, first + at));
+    this.rows.push(...added);
+    this.body.append(...added);
+    this.end.disconnect();
+    if (this.rows.length < this.data.rows.length) this.end.observe(this.rows.at(-1));
   }
 
   head({ label, kind, minor, width, help }) {
@@ -129,7 +153,8 @@ class Table {
   }
 
   move(at, focus = true) {
-    if (at < 0 || at >= this.rows.length) return;
+    if (at < 0 || at >= this.data.rows.length) return;
+    if (at >= this.rows.length) this.extend(at + STEP);
     this.rows[this.current]?.setAttribute('tabindex', '-1');
     this.current = at;
     this.rows[at].setAttribute('tabindex', '0');
@@ -149,6 +174,9 @@ class Table {
 
   destroy() {
     this.stop();
+    this.end.disconnect();
+    document.removeEventListener('keydown', this.sought);
+    window.removeEventListener('beforeprint', this.printed);
   }
 }
 

@@ -28,6 +28,7 @@ class Waterfall {
     this.twin = new TableTwin(root);
     this.folded = new Set();
     this.view = [0, 1];
+    this.wide = 160; // pixels; measured once a drawing, for asking makes a browser lay the page out
     this.hovered = -1;
     this.painter = new Painter(root, () => this.draw());
     this.scroll.addEventListener('scroll', () => this.painter.now(), { passive: true });
@@ -86,7 +87,6 @@ class Waterfall {
 
   // Geometry. Times are nanoseconds from the trace's start.
 
-  get wide() { return Math.max(160, this.root.clientWidth); }
   get tree() { return Math.round(Math.min(420, this.wide * (this.wide < 600 ? 0.42 : 0.36))); }
   get bars() { return this.wide - this.tree - LABEL; }
   get span() { return this.data.end - this.data.start; }
@@ -100,6 +100,7 @@ class Waterfall {
 
   draw() {
     const look = theme(this.root);
+    this.wide = Math.max(160, this.root.clientWidth);
     const high = this.scroll.clientHeight;
     const pen = fit(this.canvas, this.wide, high);
     const top = this.scroll.scrollTop;
@@ -212,9 +213,13 @@ class Waterfall {
   }
 
   map(look) {
+    const shown = [this.data, this.wide, window.devicePixelRatio, ...this.view, look.background, look.raised, look.text];
+    if (this.mapped?.every((one, at) => one === shown[at])) return; // it shows all spans, and a scroll changes none
+    this.mapped = shown;
     const pen = fit(this.minimap, this.wide, MINIMAP);
     const { start, end, service } = this.data.spans;
-    const x = (nano) => this.tree + ((nano - this.data.start) / this.span) * this.bars;
+    const { tree, bars, span } = this;
+    const x = (nano) => tree + ((nano - this.data.start) / span) * bars;
     pen.fillStyle = look.raised;
     pen.fillRect(this.tree, 0, this.bars, MINIMAP);
     const thick = Math.max(1, Math.min(3, (MINIMAP - 8) / start.length - 0.5));

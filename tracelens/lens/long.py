@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+import numpy as np
 import polars as pl
 
 from tracelens.analysis import rollups
@@ -218,7 +219,11 @@ class Long:
         """What the answer was computed from."""
         start, end = self.bounds
         counted = dict(self._facts.group_by("what").agg(pl.col("n").sum()).rows())
-        tail = self.tail.info
+        tail, forest = self.tail.info, self.tail.forest
+        begin, sizes = forest.trace_offsets[:-1], np.diff(forest.trace_offsets)
+        # What is not settled is all read, wherever the window is.
+        first_start = np.minimum.reduceat(forest.start, begin) if len(begin) else begin
+        inside = (first_start >= start) & (first_start < end)
         marks = {what.removeprefix(rollups.REPAIR): n for what, n in counted.items() if what.startswith(rollups.REPAIR)}
         repairs = {mark: marks.get(mark, 0) + tail.repairs.get(mark, 0) for mark in sorted({*marks, *tail.repairs})}
         told = self._facts.filter(pl.col("what").str.starts_with(rollups.TOLD))
@@ -232,9 +237,9 @@ class Long:
         return replace(
             tail,
             files=self.source.describe().files,
-            spans=counted.get(rollups.SPANS, 0) + tail.spans,
-            traces=counted.get(rollups.TRACES, 0) + tail.traces,
-            complete_traces=counted.get(rollups.COMPLETE, 0) + tail.complete_traces,
+            spans=counted.get(rollups.SPANS, 0) + int(sizes[inside].sum()),
+            traces=counted.get(rollups.TRACES, 0) + int(inside.sum()),
+            complete_traces=counted.get(rollups.COMPLETE, 0) + int(forest.complete[inside].sum()),
             start_unix_nano=max(first, start),
             end_unix_nano=min(last, end),
             repairs=repairs,
