@@ -159,3 +159,13 @@ def test_kernels_are_compiled_once() -> None:
         _text.read_trace_ids,
     ]
     assert [len(kernel.signatures) for kernel in kernels] == [1] * len(kernels)  # type: ignore[attr-defined]  # numba's
+
+
+@pytest.mark.parametrize(
+    "texts", [["a", None, "longer than twelve bytes", ""], [None, None], ["a longer one than twelve bytes"] * 3]
+)
+@pytest.mark.parametrize("rows", [0, 1, 5_000])
+def test_text_is_spelled_by_its_numbers(texts: list[str | None], rows: int) -> None:
+    series = pl.Series("text", texts, pl.String)
+    number = np.random.default_rng(1).integers(0, len(texts), rows).astype(np.int32)
+    assert columns.spell(series, number).to_list() == [texts[k] for k in number.tolist()]

@@ -14,8 +14,8 @@ import numpy as np
 
 from tracelens._kernels import inline, kernel
 from tracelens._link import I8, I64
-from tracelens._text import EIGHT, HALF, LENGTH, Views, is_valid, signed
-from tracelens._words import byte_at, word_at
+from tracelens._text import AHEAD, EIGHT, HALF, LENGTH, Views, is_valid, signed
+from tracelens._words import byte_at, fetch, word_at
 
 MARK: Final = 14  # the place of the mark
 DIGITS: Final = 8
@@ -41,10 +41,16 @@ def read_request_ids(column: Views, mark: I8, drawn: I64) -> None:
         begin = column.starts[chunk]
         at, valid, shift = column.at[chunk], column.valid[chunk], column.shift[chunk]
         buffer = column.first[chunk]
-        for row in range(begin, column.starts[chunk + 1]):
+        end = column.starts[chunk + 1]
+        for row in range(begin, end):
             mark[row] = 0
             drawn[row] = -1
             view = at + np.uint64(16 * (row - begin))
+            if row + AHEAD < end and is_valid(valid, shift, row - begin + AHEAD):  # ids stand far from each other
+                later = view + np.uint64(16 * AHEAD)
+                if signed(word_at(later) & LENGTH) > MARK:
+                    where = word_at(later + EIGHT)
+                    fetch(column.data[buffer + signed(where & LENGTH)] + (where >> HALF))
             if not is_valid(valid, shift, row - begin) or signed(word_at(view) & LENGTH) <= MARK:
                 continue
             where = word_at(view + EIGHT)

@@ -13,7 +13,7 @@ belong to the call that makes the request.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,7 +21,7 @@ import numpy.typing as npt
 import polars as pl
 
 from tracelens import _direction, _fold, names, semconv
-from tracelens.columns import Arranged
+from tracelens.columns import Arranged, over
 from tracelens.forest import Forest, over_traces
 from tracelens.learned import ECHOES, ROUTES, Evidence, dropping, rare_routes
 from tracelens.names import NOTHING, OTHER, codes, has_flag
@@ -151,13 +151,13 @@ def _facts(told: Arranged, taught: Taught) -> pl.DataFrame:
         typed=(pl.col("kind") != UNSPECIFIED).cast(pl.Int8),
         referenced=pl.col("parent_span_id").is_not_null().cast(pl.Int8),
     )
-    parts = [
-        names.workloads(told),
-        names.operations(told, taught),
-        names.of_rows(told, own, _of_itself(columns), present=present, coded=("node", "cluster")),
-        linked,
+    works: list[Callable[[], pl.DataFrame]] = [
+        lambda: names.of_rows(told, own, _of_itself(columns), present=present, coded=("node", "cluster")),
+        lambda: names.operations(told, taught),
+        lambda: names.workloads(told),
     ]
-    return pl.concat(parts, how="horizontal")
+    parts = over(len(told), works, lambda work: work())  # side by side: each waits for single threads again and again
+    return pl.concat([*parts, linked], how="horizontal")
 
 
 def _of_itself(columns: Collection[str]) -> dict[str, pl.Expr]:

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import polars as pl
 
 from tracelens import semconv
-from tracelens.columns import Arranged, number
+from tracelens.columns import Arranged, number, over, spell
 from tracelens.spans import attribute, column, is_attribute, owned
 from tracelens.taught import METHODS, Taught
 
@@ -193,7 +193,12 @@ def of_rows(
 
 def each_row(some: pl.DataFrame, number: npt.NDArray[np.int32]) -> pl.DataFrame:
     """Return the row of `some` with each number."""
-    return some.select(pl.all().gather(pl.Series(number, dtype=pl.UInt32)))
+    index = pl.Series(number, dtype=pl.UInt32)
+
+    def spread(column: pl.Series) -> pl.Series:
+        return spell(column, number) if column.dtype == pl.String else column.gather(index)
+
+    return pl.DataFrame(over(len(number), some.get_columns(), spread))
 
 
 def texts(columns: Collection[str]) -> tuple[list[str], list[str]]:
