@@ -44,7 +44,8 @@ def draw(page: Page) -> None:
     shown: RoutePage = page.ask("route", key)
     drawn = state.parse_box(page.state.page.get("box"))
     box = drawn or shown.tail
-    looked: Stretch = page.ask("stretch", drawn and drawn.end_nano)
+    newest: Stretch = page.ask("stretch", None)
+    looked: Stretch = newest if drawn is None or newest.whole else page.ask("stretch", drawn.end_nano)
     contrast: pl.DataFrame = page.ask_about(looked.narrow(page.question), "contrast", key, _cells(box))
     title, sub = [run(key[0], strong=True), run(f" {key[1]}")], _sub(shown)
     came = _deploys(page, key, shown)
@@ -80,7 +81,6 @@ def draw(page: Page) -> None:
         csv_button(contrast, "attributes")
     with right:
         _reasons(page, key, shown.slow)
-        newest: Stretch = page.ask("stretch", None)
         hop_bar(
             page.ask_about(newest.narrow(page.question), "layers", key),
             looked=newest.said(page.zone),

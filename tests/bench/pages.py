@@ -26,7 +26,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from dashboard.state import timestamp
 from tests.bench import drawing
 from tests.bench.questions import FIRST, HOUR_NANO, filled
-from tests.dashboard.conftest import CHROMIUM, FLAGS, dashboard, settled
+from tests.dashboard.conftest import CHROMIUM, FLAGS, dashboard
 from tracelens.lens import Lens, Question
 from tracelens.store import Store
 
@@ -62,6 +62,21 @@ OPENED = """async ([press, mark, path]) => {
     every('.tracelens').every((one) => 'ready' in one.dataset);
   while (!stands()) await new Promise(requestAnimationFrame);
   return performance.now() - begin;
+}"""
+
+# What a drag ends with: another box in the address, and all that is there drawn for it.
+BRUSHED = """() => {
+  const within = (root) => [...root.querySelectorAll('*')].flatMap((one) => one.shadowRoot ? [one.shadowRoot] : []);
+  const every = (selector) => [document, ...within(document)].flatMap((root) => [...root.querySelectorAll(selector)]);
+  const before = location.search;
+  const stands = () => location.search !== before && location.search.includes('box=') &&
+    document.querySelector('[data-testid="stApp"]').dataset.testScriptState === 'notRunning' &&
+    every('.tracelens').every((one) => 'ready' in one.dataset);
+  window.brushed = new Promise((resolve) => addEventListener('pointerup', async () => {
+    const begin = performance.now();
+    while (!stands()) await new Promise(requestAnimationFrame);
+    resolve(performance.now() - begin);
+  }, { capture: true, once: true }));
 }"""
 
 
@@ -216,15 +231,9 @@ def brush(browser: Browser, url: str, window: dict[str, str], runs: int) -> list
         page.mouse.move(box["x"] + 100 + 12 * run, box["y"] + 20)
         page.mouse.down()
         page.mouse.move(box["x"] + 220 + 12 * run, box["y"] + 60 + 4 * run, steps=3)
-        begin = time.perf_counter()
+        page.evaluate(BRUSHED)
         page.mouse.up()
-        page.wait_for_function(
-            f"() => location.search.includes('box=') && ({run} === 0 || window.seen !== location.search) && "
-            "document.querySelector('[data-testid=\"stApp\"]').dataset.testScriptState === 'notRunning'"
-        )
-        settled(page)
-        took.append(1_000 * (time.perf_counter() - begin))
-        page.evaluate("() => { window.seen = location.search; }")
+        took.append(float(page.evaluate("() => window.brushed")))
     context.close()
     return took
 
