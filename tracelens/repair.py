@@ -86,9 +86,8 @@ def mend(frame: pl.DataFrame) -> pl.DataFrame:
     asked = frame.select(zero.alias("zero"), any=pl.any_horizontal(needed.any() for _, needed, _ in SPAN_REPAIRS))
     if asked["zero"].item():
         frame = frame.with_columns(parent_span_id=pl.when(PARENT != ZERO_ID).then(PARENT))
-    elif not asked["any"].item():  # the usual case costs one query
-        return frame.cast(NARROW)  # type: ignore[arg-type]  # a dict of names to types is what cast takes
-    for mark, needed, mended in SPAN_REPAIRS:
+    # The usual case costs one query. What is not needed before the first repair is not needed without one.
+    for mark, needed, mended in SPAN_REPAIRS if asked["any"].item() else ():
         where = frame.select(needed.fill_null(value=False)).to_series()
         if not where.any():
             continue
