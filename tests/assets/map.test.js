@@ -100,6 +100,15 @@ test('a line back leaves the other side, and one to itself is a loop above it', 
   assert.deepEqual(curve(...[...place(LAYERS, 360).places.values()].slice(0, 2), place(LAYERS, 360)).way, { x: 0, y: 1 });
 });
 
+test('labels of a phone stand where no service does', () => {
+  const laid = place([['a'], ['b', 'c', 'd', 'e', 'f'], ['g']], 360);
+  const { places, node } = laid;
+  for (const [caller, callee] of [...'bcdef'].flatMap((name) => [['a', name], [name, 'g']])) {
+    const { middle } = curve(places.get(caller), places.get(callee), laid);
+    for (const { y } of places.values()) assert.ok(Math.abs(middle.y - y) > node.high / 2 + 5, `${caller} to ${callee}`);
+  }
+});
+
 test('a name is cut to the room there is, in its middle', () => {
   const room = { wide: 132, pixels: 7.4 };
   assert.equal(short('recommendation-service', room), 'recommend…vice');

@@ -92,7 +92,7 @@ def test_a_finding_opens_the_span_it_is_about(visit: Open) -> None:
     page = visit(FINDINGS)
     assert fits(page)
     first = component(page, "findings").locator(".finding").first
-    expect(first).to_contain_text("20 of 1896 calls took more than one attempt")
+    expect(first).to_contain_text("20 of 1,896 calls took more than one attempt")
     page.keyboard.press("j")
     expect(first).to_be_focused()
     page.keyboard.press("Enter")

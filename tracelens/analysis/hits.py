@@ -188,6 +188,12 @@ def text(*parts: str | pl.Expr) -> pl.Expr:
     return reduce(lambda sentence, piece: sentence + piece, pieces)
 
 
+def count(number: pl.Expr) -> pl.Expr:
+    """Return a whole number that is not negative as words, its thousands apart."""
+    backward = number.cast(pl.String).str.reverse().str.replace_all(r"(\d{3})", "$1,")
+    return backward.str.reverse().str.strip_chars_start(",")
+
+
 def milliseconds(nano: pl.Expr) -> pl.Expr:
     """Return milliseconds to a hundredth."""
     return (nano / 1_000_000).round(2)

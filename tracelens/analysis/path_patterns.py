@@ -12,7 +12,7 @@ import polars as pl
 
 from tracelens._link import I64, Bool
 from tracelens.analysis.critical_path import COARSE_NANO, FINE_NANO, LATE_PERCENT, waiting
-from tracelens.analysis.hits import HIT, NOBODY, ROUTE, Pattern, text
+from tracelens.analysis.hits import HIT, NOBODY, ROUTE, Pattern, count, text
 from tracelens.analysis.on_path import OnPath, self_times
 from tracelens.calls import Calls
 from tracelens.repair import TRACE_MARK
@@ -46,7 +46,12 @@ def _silent(requests: pl.LazyFrame) -> Pattern:
         by=("caller", *ROUTE),
         kept=HITS >= ENOUGH,
         evidence=text(
-            HITS, " of ", N, " calls of ", NOBODY, " go to where nobody writes spans: what they wait for is dark"
+            count(HITS),
+            " of ",
+            count(N),
+            " calls of ",
+            NOBODY,
+            " go to where nobody writes spans: what they wait for is dark",
         ),
     )
 
@@ -86,7 +91,7 @@ def _own_time(every: pl.LazyFrame) -> Pattern:
         kept=(pl.col("percent") >= 100 * GAP_SHARE) & (N >= ENOUGH),
         evidence=text(
             pl.col("percent"), " % of the critical path of its traces is its own time around the calls that it makes, "
-            "of which no span tells; n ", N,
+            "of which no span tells; n ", count(N),
         ),
     )  # fmt: skip
 
@@ -131,7 +136,7 @@ def _outside(every: pl.LazyFrame) -> Pattern:
         more={"lost": lost, "took": pl.col("took").sum()},
         kept=pl.col("lost") >= OUTSIDE_SHARE * pl.col("took"),
         evidence=text(
-            HITS, " of ", N, " spans right below it begin before it or end after it: ",
+            count(HITS), " of ", count(N), " spans right below it begin before it or end after it: ",
             (100 * pl.col("lost") / pl.col("took")).round(1), " % of their time is outside, on no path",
         ),
     )  # fmt: skip

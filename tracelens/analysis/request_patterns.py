@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from tracelens.analysis.hits import HIT, NOBODY, ROUTE, Pattern, milliseconds, text
+from tracelens.analysis.hits import HIT, NOBODY, ROUTE, Pattern, count, milliseconds, text
 from tracelens.analysis.routes import ranked
 from tracelens.names import NO_ROUTE
 
@@ -86,7 +86,9 @@ def _retries(tried: pl.LazyFrame) -> Pattern:
         every=every,
         by=ROUTE,
         more={"tries": pl.col("tries").max()},
-        evidence=text(HITS, " of ", N, " calls took more than one attempt, ", pl.col("tries"), " at most"),
+        evidence=text(
+            count(HITS), " of ", count(N), " calls took more than one attempt, ", count(pl.col("tries")), " at most"
+        ),
     )
 
 
@@ -107,7 +109,7 @@ def _lock_step(attempts: pl.LazyFrame, pauses: pl.DataFrame) -> Pattern:
         by=AFTER,
         more={name: pl.col(name).filter(first).first() for name in ("typical", "spread")},
         evidence=text(
-            HITS, " of ", N, " retries by ", NOBODY, " come ", milliseconds(pl.col("typical")),
+            count(HITS), " of ", count(N), " retries by ", NOBODY, " come ", milliseconds(pl.col("typical")),
             " ms after the attempt before, 8 of 10 within ", milliseconds(pl.col("spread")),
             " ms of each other: who failed together comes again together",
         ),
@@ -123,7 +125,9 @@ def _timeouts(requests: pl.LazyFrame) -> Pattern:
         ),
         by=ROUTE,
         more={"waited": waited},
-        evidence=text(HITS, " of ", N, " calls timed out at their sender, after ", pl.col("waited"), " ms"),
+        evidence=text(
+            count(HITS), " of ", count(N), " calls timed out at their sender, after ", pl.col("waited"), " ms"
+        ),
     )
 
 
@@ -141,7 +145,7 @@ def _sidecar_heavy(requests: pl.LazyFrame) -> Pattern:
         by=ROUTE,
         more={"percent": percent},
         kept=(pl.col("percent") >= 100 * HEAVY_SHARE) & (N >= ENOUGH),
-        evidence=text("proxies took ", pl.col("percent"), " % of the time of ", N, " calls"),
+        evidence=text("proxies took ", pl.col("percent"), " % of the time of ", count(N), " calls"),
     )
 
 
@@ -152,8 +156,8 @@ def _repeated(of_kind: pl.LazyFrame) -> Pattern:
         by=("caller", *ROUTE),
         more={"made": pl.col("made").max()},
         evidence=text(
-            HITS, " of ", N, " calls of ", NOBODY, " make this one over and over, one after the other, up to ",
-            pl.col("made"), " times",
+            count(HITS), " of ", count(N), " calls of ", NOBODY, " make this one over and over, one after the other, ",
+            "up to ", count(pl.col("made")), " times",
         ),
     )  # fmt: skip
 
@@ -168,7 +172,7 @@ def _chatty(to_callee: pl.LazyFrame) -> Pattern:
         kept=pl.max_horizontal("mean", "p90") >= MANY_CALLS,
         evidence=text(
             "each call of ", pl.col("maker"), " ", pl.col("maker_route"), " that calls it does so ",
-            pl.col("mean").round(1), " times in the mean, ", pl.col("p90"), " at p90, n ", N,
+            pl.col("mean").round(1), " times in the mean, ", pl.col("p90"), " at p90, n ", count(N),
         ),
     )  # fmt: skip
 
@@ -179,7 +183,7 @@ def _unrouted(requests: pl.LazyFrame) -> Pattern:
         every=requests.with_columns(hit=pl.col("route") == NO_ROUTE),
         by=("service",),
         more={"route": pl.lit(NO_ROUTE)},
-        evidence=text(HITS, " of ", N, " requests asked for what no route was configured for"),
+        evidence=text(count(HITS), " of ", count(N), " requests asked for what no route was configured for"),
         costs=False,
     )
 
@@ -197,7 +201,7 @@ def _broken_propagation(requests: pl.LazyFrame, taking: pl.Series) -> Pattern:
         by=("service",),
         more={"route": UNKNOWN},
         kept=HITS >= OWN_TRACES * N,
-        evidence=text(HITS, " of the ", N, " calls it makes begin a trace of their own"),
+        evidence=text(count(HITS), " of the ", count(N), " calls it makes begin a trace of their own"),
         costs=False,
     )
 
@@ -210,7 +214,9 @@ def _request_id_dropped(requests: pl.LazyFrame) -> Pattern:
         by=("service",),
         more={"route": UNKNOWN},
         kept=HITS >= OWN_TRACES * N,
-        evidence=text(HITS, " of the ", N, " calls it makes have a new x-request-id: they are sampled anew"),
+        evidence=text(
+            count(HITS), " of the ", count(N), " calls it makes have a new x-request-id: they are sampled anew"
+        ),
         costs=False,
     )
 
@@ -224,6 +230,8 @@ def _missing_spans(requests: pl.LazyFrame) -> Pattern:
         every=requests.filter("expected").with_columns(hit=lost, why=why),
         by=("caller", "service"),
         more={"route": UNKNOWN, "commonest": pl.col("why").filter(HIT).mode().sort().first()},
-        evidence=text(HITS, " of ", N, " calls of ", NOBODY, " have no span of it: ", pl.col("commonest")),
+        evidence=text(
+            count(HITS), " of ", count(N), " calls of ", NOBODY, " have no span of it: ", pl.col("commonest")
+        ),
         costs=False,
     )

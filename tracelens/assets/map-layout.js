@@ -9,6 +9,7 @@ const [MANY, DEEP] = [12, 8]; // services of a layer, and layers, that still are
 const ROWS = 30; // services one above the other
 const LEAST = 84; // width of a service on a phone
 const SMALLEST = 0.72; // of its size: smaller, a map cannot be read, and scrolls
+const LABEL_NEAR = 14; // pixels between a service and the middle of a label
 const TIP = 7; // a line ends so far before the service it leads to: its arrow's
 
 /** Place every service: layers along one axis, services of a layer around the middle of the other. */
@@ -37,7 +38,9 @@ export function place(layers, width) {
       // And what leads to the second line passes between services of the first.
       const shift = lines[at] > 1 ? (line % 2) / 2 - 0.25 : 0;
       const middle = across / 2 + (row - (rows - 1) / 2 + shift) * apart;
-      places.set(name, down ? { x: middle, y: along + line * near } : { x: along + line * near, y: middle });
+      // Between the layer above and this one nothing stands in the way of a label.
+      const free = [along - thick / 2 - step + LABEL_NEAR, along - thick / 2 - LABEL_NEAR];
+      places.set(name, down ? { x: middle, y: along + line * near, free } : { x: along + line * near, y: middle });
     });
     along += (lines[at] - 1) * near + thick + step;
   });
@@ -66,16 +69,28 @@ export function curve(from, to, { node, down }) {
   const [c, d] = down
     ? [{ x: a.x, y: a.y + reach }, { x: b.x, y: b.y - reach }]
     : [{ x: a.x + reach, y: a.y }, { x: b.x - reach, y: b.y }];
-  // Labels of lines that leave one service together stand nearer to where they part.
-  const at = 0.56;
-  const mix = (axis) =>
+  const mix = (at, axis) =>
     (1 - at) ** 3 * a[axis] + 3 * (1 - at) ** 2 * at * c[axis] + 3 * (1 - at) * at ** 2 * d[axis] + at ** 3 * b[axis];
+  // Labels of lines that leave one service together stand nearer to where they part.
+  let at = 0.56;
+  if (down && !back) at = reached(within(mix(at, 'y'), ...to.free), (part) => mix(part, 'y'));
   return {
     d: `M${a.x},${a.y} C${c.x},${c.y} ${d.x},${d.y} ${b.x},${b.y}`,
-    middle: { x: mix('x'), y: mix('y') },
+    middle: { x: mix(at, 'x'), y: mix(at, 'y') },
     end: b,
     way: down ? { x: 0, y: sign } : { x: sign, y: 0 },
   };
+}
+
+/** How far along a line, of 0 to 1, something that grows on it reaches a value. */
+function reached(value, along) {
+  let [low, high] = [0, 1];
+  for (let turn = 0; turn < 12; turn += 1) {
+    const middle = (low + high) / 2;
+    if (along(middle) < value) low = middle;
+    else high = middle;
+  }
+  return high;
 }
 
 /** The head of a line. */
