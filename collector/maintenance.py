@@ -1,5 +1,7 @@
 """Maintenance: hours that are over are compacted and settled, and those that are too old are let go.
 
+What came since then is summed up as it comes, so that windows of much traffic open at once.
+
 Owns when. A thread beside the writer, for an hour of much traffic takes half a
 minute; what is done to the store is `tracelens.store`'s, and whatever step a
 crash cuts, no span is lost or there twice.
@@ -16,7 +18,7 @@ from polars.exceptions import PolarsError
 
 from tracelens.errors import StoreError
 from tracelens.names import NOTHING
-from tracelens.settle import Rollups, Settled, let_go, settle, sweep
+from tracelens.settle import Rollups, Settled, draft, let_go, settle, sweep, waiting
 from tracelens.store import Compacted, Retention, Store, compact, retain
 from tracelens.taught import Taught
 
@@ -57,6 +59,9 @@ class Maintenance:
         store = Store.open(self._store)
         settle(store, taught=self._taught, hours=1, stop=stop.is_set, told=_tell_settled)
         rollups = Rollups(store)
+        if not waiting(rollups):
+            drafted = draft(store, taught=self._taught, stop=stop.is_set)
+            LOG.debug("drafted: %s", drafted)
         if not self._keep.everything and self._clock_is_sound():
             gone = retain(store, self._keep)
             for hour in gone:

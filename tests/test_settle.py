@@ -14,7 +14,7 @@ from tests.builders import synthetic
 from tests.store.test_store import at_once
 from tracelens.analysis.rollups import HOUR_NANO, LATE
 from tracelens.lens import Lens, Question, Room, long
-from tracelens.settle import Rollups, Settled, differences, hour, let_go, settle, waiting
+from tracelens.settle import Rollups, Settled, differences, let_go, made, settle, waiting
 from tracelens.store import Retention, Store, compact, retain
 from tracelens.taught import Taught
 from tracelens.verify import verify
@@ -291,7 +291,7 @@ def test_an_hour_that_memory_does_not_hold_gives_the_same_rows(store: Store, mon
     before = rows(store)
     shutil.rmtree(store.path / "_rollups")
     compact(store, everything=True)
-    monkeypatch.setattr(hour, "MOST_ROWS", 300)
+    monkeypatch.setattr(made, "MOST_ROWS", 300)
     settled(store)
     after = rows(store)
     assert all(before[name].equals(after[name]) for name in before)
@@ -300,7 +300,7 @@ def test_an_hour_that_memory_does_not_hold_gives_the_same_rows(store: Store, mon
 def test_stopped_in_the_middle_is_as_if_it_had_not_begun(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     day(store, hours=2)
     asked = itertools.chain([False], itertools.repeat(True))  # before its first part, and from then on
-    monkeypatch.setattr(hour, "MOST_ROWS", 300)
+    monkeypatch.setattr(made, "MOST_ROWS", 300)
     assert settled(store, stop=lambda: next(asked)) == []
     assert len(waiting(Rollups(store))) == 2
     assert len(settled(store)) == 2

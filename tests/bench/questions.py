@@ -3,7 +3,7 @@
     python -m tests.bench.questions --most 10000000 --plot docs/store.svg
 
 The store is a day of the recorded shop (or 30), its traces again and again,
-each slower or faster by chance; all hours are settled but the last. Cold is a
+each slower or faster by chance; all hours are settled but the last, which has a draft. Cold is a
 new process's first answer, without what it takes to start; files are in the
 system's memory.
 """
@@ -28,7 +28,7 @@ import polars as pl
 from tests.bench.mesh import shop
 from tracelens.compiling import compile_all
 from tracelens.lens import Lens, Question
-from tracelens.settle import settle
+from tracelens.settle import draft, settle
 from tracelens.store import Store, compact
 
 HOUR_NANO = 3_600 * 10**9
@@ -39,7 +39,7 @@ QUESTIONS = ("overview", "route", "map", "search", "filter", "trace")
 
 
 def filled(folder: Path, spans: int, hours: int) -> Store:
-    """Return a compacted store of some hours, settled but for the last."""
+    """Return a compacted store of some hours, settled but for the last, of which there is a draft."""
     store = Store.open(folder, create=True)
     rng = np.random.default_rng(hours)
     once = shop(1)
@@ -49,6 +49,7 @@ def filled(folder: Path, spans: int, hours: int) -> Store:
         store.append(part, {"bench": hour}, arrived_unix_nano=begin + HOUR_NANO - 60 * 10**9)
     compact(store, everything=True)
     settle(store, now=(FIRST + (hours - 1) * HOUR_NANO) / 1e9 + 400)
+    draft(store)
     return store
 
 
@@ -78,7 +79,7 @@ def _hour(once: pl.DataFrame, spans: int, hour: int, begin: int, rng: np.random.
             trace_id=pl.col("head") + pl.col("trace_id").bin.slice(8, 8),
             start_time_unix_nano=moved("start_time_unix_nano"),
             end_time_unix_nano=moved("end_time_unix_nano"),
-            received_unix_nano=pl.lit(begin + HOUR_NANO - 120 * 10**9),
+            received_unix_nano=moved("end_time_unix_nano") + 10**9,
             # Which share of them a mesh keeps is told by their first digits.
             **{REQUEST: pl.col("salt") + pl.col(REQUEST).str.slice(8)},
         )

@@ -7,6 +7,7 @@ import threading
 import time
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from collector.maintenance import Maintenance
@@ -14,6 +15,7 @@ from collector.settings import retention, rules
 from tests.builders import synthetic
 from tests.running import eventually
 from tracelens.errors import UsageError
+from tracelens.settle import Rollups, newest, waiting
 from tracelens.store import Retention, Store, hours
 
 HOUR = 3_600 * 10**9
@@ -85,3 +87,18 @@ def test_what_nobody_needs_of_rollups_goes_though_everything_is_kept(store: Stor
     assert needed
     assert not left.exists()
     assert needed < set(store.path.glob("_rollups/*/*/*.parquet"))
+
+
+def test_much_of_the_hour_that_is_going_on_is_summed_up(store: Store) -> None:
+    """Once the hours before it are settled."""
+    now = time.time_ns()
+    for number, (spans, came) in enumerate(((50_000, now - 120 * 10**9), (50, now))):
+        told = synthetic(spans, seed=77 + number).with_columns(received_unix_nano=pl.lit(came, pl.Int64))
+        store.append(told, {"much": number}, arrived_unix_nano=now)
+    caring, rollups = Maintenance(store.path, Retention()), Rollups(store)
+    for _ in waiting(rollups):
+        assert rollups.drafts.parts() == []
+        caring.look(threading.Event())
+    found = newest(rollups, rollups.settled())
+    assert found is not None
+    assert sum(found.held.values()) >= 50_000

@@ -22,7 +22,7 @@ from tracelens.analysis import hops
 from tracelens.analysis.clocks import clocks
 from tracelens.calls import Calls, calls
 from tracelens.forest import Forest
-from tracelens.learned import Evidence
+from tracelens.learned import Evidence, merge
 from tracelens.lens.question import Method, Question, SourceInfo
 from tracelens.lens.sources import Description, Loaded, Source
 from tracelens.lens.where import select
@@ -126,6 +126,8 @@ def analysed(
     forest = forests.link(loaded.spans, skew=skew)
     settled, next_settle = _settled(forest, now_nano) if live else (np.ones(forest.traces, np.bool_), None)
     times = forest.told.select("start_time_unix_nano", "end_time_unix_nano")
+    if loaded.learned is not None:
+        learned = merge([loaded.learned, calls(forest, taught).evidence])
     folded = calls(forest, taught, learned, loaded.draws)
     info = SourceInfo(
         kind=described.kind,

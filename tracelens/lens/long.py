@@ -29,9 +29,9 @@ from tracelens.lens.routes import Route, is_route
 from tracelens.lens.sources import Loaded, Source, StoreSource
 from tracelens.lens.traces import LISTED, MAX_ROWS, listed
 from tracelens.lens.where import of_call
-from tracelens.needed import is_needed, with_left_out
+from tracelens.needed import is_needed
 from tracelens.sampling import TOLD_BY, UNKNOWN
-from tracelens.settle import Rollups, digest, known_traces, name_of, number_of, taught_by
+from tracelens.settle import Draft, Left, Rollups, digest, known_traces, name_of, newest, taught_by
 from tracelens.store.rollups import Rollup
 from tracelens.taught import Taught
 from tracelens.weighing import SPAN_BYTES
@@ -46,39 +46,34 @@ FINE = 6  # hours: stretches of a series that are shorter are made of minutes
 
 @dataclass
 class Unsettled(StoreSource):
-    """The spans of a store that no rollup has yet, without those that came late."""
+    """The spans of a store that neither a rollup nor a draft has, without those that came late."""
 
-    rollups: Rollups = field(kw_only=True)
-    settled: int = field(kw_only=True)
+    left: Left = field(kw_only=True)
 
     def __post_init__(self) -> None:
-        self.__dict__["store"] = self.rollups.store  # open already
-        self.part = f"after {self.settled}"
+        self.__dict__["store"] = self.left.rollups.store  # open already
+        draft = self.left.draft
+        self.part = f"after {self.left.settled} {'' if draft is None else draft.path}"
 
     def version(self) -> str:
         return f"{super().version()} {self.part}"
 
     def weight(self, start_nano: int | None, end_nano: int | None) -> int:
         del start_nano, end_nano
-        return SPAN_BYTES * sum(file.rows for file in self.store.files() if number_of(file.hour) > self.settled)
+        return SPAN_BYTES * self.left.rows
 
     def load(self, start_nano: int | None, end_nano: int | None, keys: Collection[str]) -> Loaded:
         """Return whole traces: the window is that of their calls, and of the late spans that are counted."""
-        store = self.rollups.store
-        columns = [name for name in store.columns() if is_needed(name, keys)]
-        some = [file for file in store.files() if number_of(file.hour) > self.settled]
-        spans = with_left_out(store.scan_files(some).select(columns)).collect()
-        parts = [part for part in self.rollups.carried.parts() if part.arrived == name_of(self.settled)]
-        if parts:
-            ids = self.rollups.carried.read(parts).select("trace_id")
-            last = [file for file in store.files() if number_of(file.hour) == self.settled]
-            begun = store.scan_files(last).join(ids, on="trace_id", how="semi").select(columns)
-            spans = pl.concat([spans, with_left_out(begun).collect()])
-        late = known_traces(self.rollups, spans, last=name_of(self.settled))
+        rollups, draft = self.left.rollups, self.left.draft
+        spans, passed = self.left.spans([name for name in rollups.store.columns() if is_needed(name, keys)])
+        late = known_traces(rollups, spans, last=name_of(self.left.settled))
         is_late = pl.col("trace_id").is_in(late.implode())
-        start = pl.col("start_time_unix_nano")
-        inside = start.is_between(start_nano or 0, end_nano or MAX_NANO, closed="left")
-        return Loaded(spans.filter(~is_late), late=len(spans.filter(is_late & inside)))
+        came = pl.concat([spans.filter(is_late)["start_time_unix_nano"], self.left.late(passed)])
+        return Loaded(
+            spans.filter(~is_late),
+            late=int(came.is_between(start_nano or 0, end_nano or MAX_NANO, closed="left").sum()),
+            learned=None if draft is None else draft.evidence,
+        )
 
 
 @dataclass
@@ -90,6 +85,7 @@ class Long:
     source: StoreSource
     tail: Analysed  # of what is not settled
     last: str  # the hour of arrival that was the last to be settled: others may be, meanwhile
+    draft: Draft | None = None  # of what came after that
     _cells: dict[int, pl.DataFrame] = field(default_factory=dict, init=False, repr=False)
     _in_stretches: dict[int, pl.DataFrame] = field(default_factory=dict, init=False, repr=False)  # by their number
     _sums: dict[Route | None, pl.DataFrame] = field(default_factory=dict, init=False, repr=False)  # of profiles
@@ -147,11 +143,21 @@ class Long:
         start, end = self.bounds
         inside = pl.col("start_unix_nano").is_between(start, end, closed="left")
         fresh = listed(self.tail).filter(~pl.col("open") & inside).drop("open")
-        every = pl.concat([self.rollups.traces.scan(start, end, last=self.last).select(LISTED), fresh])
+        every = pl.concat([self.settled_traces().select(LISTED), fresh])
         key = "start_unix_nano" if slowest is None else "duration_nano"
         count = min(limit if slowest is None else slowest, MAX_ROWS)
         rows = every.sort(key, "trace_id", descending=[True, False]).head(count).collect()
         return Answer(rows=rows, source=self.info, method=self.method)
+
+    def settled_traces(self) -> pl.LazyFrame:
+        """Return TRACE_ROWS of the traces that begin in the window and of which no span is looked at."""
+        start, end = self.bounds
+        kept = self.rollups.traces.scan(start, end, last=self.last)
+        if self.draft is None:
+            return kept
+        began = pl.col("start_unix_nano")
+        some = [part for part in self.draft.traces if part.last_nano >= start and part.first_nano < end]
+        return pl.concat([kept, self.rollups.drafted.read(some).filter(began >= start, began < end)])
 
     def coverage(self) -> float | None:
         """Return the share of calls that have their callee's span, of those that should."""
@@ -174,7 +180,7 @@ class Long:
     def _all_cells(self, wide: int) -> pl.LazyFrame:
         """Return the same, not read yet."""
         table = self.tail.selected(self.question).lazy()
-        cells = pl.concat([self._scan(self.rollups.routes, wide), rollups.route_cells(table, MINUTE_NANO)])
+        cells = pl.concat([self._scan("routes", wide), rollups.route_cells(table, MINUTE_NANO)])
         for condition in self.question.conditions:
             cells = cells.filter(of_call(condition))
         return cells
@@ -191,28 +197,37 @@ class Long:
     def _fresh_profiles(self) -> pl.DataFrame:
         table = self.tail.selected(self.question)
         spans = self.tail.calls.table.join(table.select("span"), on="span", how="semi")
-        return profile_cells(self.tail.forest, replace(self.tail.calls, table=spans))
+        cells = profile_cells(self.tail.forest, replace(self.tail.calls, table=spans))
+        return pl.concat([cells, *self._drafted("profiles")])
 
     @cached_property
     def _edges(self) -> pl.LazyFrame:
         table = self.tail.about(self.question, self.tail.requests)
         fresh = rollups.edge_cells(table, without_gateways(table), MINUTE_NANO)
-        return pl.concat([self._scan(self.rollups.edges, HOUR_NANO), fresh.lazy()]).collect().lazy()
+        return pl.concat([self._scan("edges", HOUR_NANO), fresh.lazy()]).collect().lazy()
 
     @cached_property
     def _facts(self) -> pl.DataFrame:
-        return self._scan(self.rollups.facts, HOUR_NANO).collect()
+        return self._scan("facts", HOUR_NANO).collect()
 
-    def _scan(self, tables: dict[str, Rollup], wide: int) -> pl.LazyFrame:
+    def _scan(self, name: str, wide: int) -> pl.LazyFrame:
         """Return the cells of the window: of hours where they are whole and may be as wide, else of minutes."""
+        tables: dict[str, Rollup] = getattr(self.rollups, name)
         start, end = self.bounds
         first, last = -(-start // HOUR_NANO) * HOUR_NANO, end // HOUR_NANO * HOUR_NANO
+        drafted = [frame.lazy() for frame in self._drafted(name)]
         if wide < HOUR_NANO or first >= last:
-            return tables["minutes"].scan(start, end, last=self.last)
+            return pl.concat([tables["minutes"].scan(start, end, last=self.last), *drafted])
         edges = [
             tables["minutes"].scan(*part, last=self.last) for part in ((start, first), (last, end)) if part[0] < part[1]
         ]
-        return pl.concat([*edges, tables["hours"].scan(first, last, last=self.last)])
+        return pl.concat([*edges, tables["hours"].scan(first, last, last=self.last), *drafted])
+
+    def _drafted(self, name: str) -> list[pl.DataFrame]:
+        """Return the rows of the window that the draft has; none without it."""
+        start, end = self.bounds
+        began = pl.col("start_unix_nano")
+        return [] if self.draft is None else [self.draft.table(name).filter(began >= start, began < end)]
 
     @cached_property
     def info(self) -> SourceInfo:
@@ -305,8 +320,9 @@ def long_window(
         return None
     tables = source.rollups
     settled = tables.settled()
+    draft = newest(tables, settled, taught)
     span = source.range()
-    if settled < 0 or span is None:
+    if span is None or (settled < 0 and draft is None):
         return None
     start = span[0] if question.start_nano is None else question.start_nano
     end = span[1] + 1 if question.end_nano is None else question.end_nano
@@ -314,7 +330,7 @@ def long_window(
     if not taught_by(tables, start, end) <= {digest(taught)}:
         return None
     aligned = replace(question, start_nano=start, end_nano=end)
-    unsettled = Unsettled(source.path, rollups=tables, settled=settled)
+    unsettled = Unsettled(source.path, left=Left(tables, settled, draft))
     if most_bytes is not None and unsettled.weight(None, None) > most_bytes:
         return None
-    return Long(aligned, tables, source, memory.get(unsettled, aligned, taught=taught), name_of(settled))
+    return Long(aligned, tables, source, memory.get(unsettled, aligned, taught=taught), name_of(settled), draft)

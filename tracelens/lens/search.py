@@ -36,7 +36,7 @@ def search(window: Analysed, question: Question, shortest: int | None, longest: 
 def search_long(rolled: Long, shortest: int | None, longest: int | None) -> Found:
     """Return the same of a long window without a filter: of all traces that begin in it."""
     start, end = rolled.bounds
-    kept = rolled.rollups.traces.scan(start, end).select(*LISTED, open=pl.lit(value=False))
+    kept = rolled.settled_traces().select(*LISTED, open=pl.lit(value=False))
     every = pl.concat([kept, listed(rolled.tail)])
     inside = pl.col("start_unix_nano").is_between(start, end, closed="left")
     return _slowest(every.filter(inside & _takes(shortest, longest)), rolled.info, rolled.method)

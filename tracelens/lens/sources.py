@@ -18,6 +18,7 @@ import polars as pl
 
 from tracelens import dumps, stopping
 from tracelens.columns import compact
+from tracelens.learned import Evidence
 from tracelens.locations import is_url
 from tracelens.needed import is_needed, with_left_out
 from tracelens.settle import Rollups
@@ -41,6 +42,7 @@ class Loaded:
     losses: tuple[str, ...] = ()
     late: int = 0  # spans that are left out, because their traces are settled and counted elsewhere
     draws: pl.DataFrame | None = None  # DRAWS of all traces, where these are not all
+    learned: Evidence | None = None  # of traces that are counted elsewhere and were told apart by it
 
 
 @dataclass(frozen=True, slots=True)

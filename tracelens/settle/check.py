@@ -36,7 +36,7 @@ def _compared(hour: Hour) -> tuple[str, bool]:
         return "not compared: it has traces that began in an hour whose spans are gone", False
     found = hour.rows()
     assert found is not None
-    tables, *_ = found
+    tables = found.tables
     named = f"{TAUGHT}{digest(hour.taught)}"
     is_named = bool((known["what"] == named).any()) or tables["traces"].is_empty()
     for name, parts in (("routes", ROUTE_PARTS), ("edges", EDGE_PARTS)):

@@ -15,18 +15,12 @@ depends on nothing else, so that a crash between two commits is made up for.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 
 import polars as pl
 
-from tracelens import forest as forests
-from tracelens.analysis import hops
-from tracelens.analysis.critical_path import ticks
-from tracelens.analysis.kinds import Judgement, judge, kinds
-from tracelens.analysis.kinds import merge as merge_kinds
 from tracelens.analysis.rollups import (
     ARRIVED,
     EDGE_PARTS,
@@ -35,23 +29,16 @@ from tracelens.analysis.rollups import (
     LATE,
     MINUTE_NANO,
     ROUTE_PARTS,
-    TAUGHT,
-    added,
     coarser,
     drawn_facts,
 )
-from tracelens.analysis.settled import facts, rows_of
-from tracelens.calls import calls
-from tracelens.learned import Evidence
-from tracelens.learned import merge as merge_evidence
+from tracelens.analysis.settled import facts
 from tracelens.needed import is_needed, with_left_out
-from tracelens.settle.tables import CARRIED, WIDTHS, Rollups, digest, known_traces, name_of, number_of
-from tracelens.store.compact import cuts
-from tracelens.store.files import DataFile
+from tracelens.settle.made import Chunk, Made, Range, in_range, late_of, made_of, ranges_of, within
+from tracelens.settle.tables import CARRIED, WIDTHS, Rollups, known_traces, name_of, number_of
 from tracelens.taught import Taught
 from tracelens.threads import each
 
-MOST_ROWS = 250_000  # spans linked at once: in 0.6 GB of memory, beside a collector's writer
 TAIL_NANO = MINUTE_NANO  # before the last span of an hour came: traces that may go on; and after it, when they do
 
 
@@ -64,15 +51,6 @@ class Settled:
     traces: int
     late: int  # spans
     carried: int  # traces
-
-
-@dataclass
-class _Chunk:
-    """Settled traces of a range of trace ids."""
-
-    spans: pl.DataFrame
-    late: pl.DataFrame  # start_unix_nano of each late span
-    carried: pl.DataFrame  # CARRIED
 
 
 @dataclass
@@ -108,10 +86,10 @@ class Hour:
     def settle(self) -> Settled | None:
         """Make and commit the rows; None when told to stop."""
         rows = sum(file.rows for file in self.files)
-        found = self.rows()
-        if found is None:
+        made = self.rows()
+        if made is None:
             return None
-        tables, late, carried = found
+        tables, late, carried = made.tables, made.late, made.carried
         known = [
             tables.pop("facts"),
             facts({LATE: late["start_unix_nano"]}),
@@ -134,71 +112,20 @@ class Hour:
         rollups.profiles.put(tables["profiles"], self.hour, self.number)
         return Settled(self.hour, rows, len(tables["traces"]), len(late), len(carried))
 
-    def rows(self) -> tuple[dict[str, pl.DataFrame], pl.DataFrame, pl.DataFrame] | None:
-        """Return (rows by table, late spans, traces that are carried over); None when told to stop."""
-        ranges = self._ranges()
-        evidence, judgement = None, None
-        if len(ranges) > 1:
-            # Names and callees are decided by the whole hour, which memory may not hold.
-            evidence = merge_evidence([self._evidence(chunk) for chunk in self._chunks(ranges)])
-            if self.stop():
-                return None
-            judgement = self._judgement(ranges, evidence)
-        made: dict[str, list[pl.DataFrame]] = {"traces": [], "routes": [], "edges": [], "profiles": [], "facts": []}
-        late, carried, n = [_late_of()], [CARRIED.to_frame()], 0
-        known = []
-        for chunk in self._chunks(ranges):
-            forest = forests.link(chunk.spans)
-            folded = calls(forest, self.taught, evidence)
-            clocks = None if evidence is None else evidence.clocks
-            named_by = f"{TAUGHT}{digest(self.taught)}"
-            for name, part in rows_of(chunk.spans, forest, folded, judgement, named_by, clocks).items():
-                made[name].append(part)
-            late.append(chunk.late)
-            carried.append(chunk.carried)
-            known.append(folded.evidence)
-            n += 1
-        if n < len(ranges):
-            return None
-        made["facts"].append(drawn_facts(merge_evidence(known).draws, self.number * HOUR_NANO))
-        tables = {name: pl.concat(rows) for name, rows in made.items()}
-        tables["profiles"] = added([tables["profiles"]])
-        return tables, pl.concat(late), pl.concat(carried)
+    def rows(self) -> Made | None:
+        """Return what is made of the hour; None when told to stop."""
+        made = made_of(self._ranges(), self._chunk, self.taught, self.stop)
+        if made is not None:
+            made.tables["facts"].extend(drawn_facts(made.evidence.draws, self.number * HOUR_NANO))
+        return made
 
-    def _evidence(self, chunk: _Chunk) -> Evidence:
-        forest = forests.link(chunk.spans)
-        return replace(calls(forest, self.taught).evidence, clocks=ticks(forest))
+    def _ranges(self) -> list[Range]:
+        return ranges_of(self.rollups.store.scan_files(self.files), sum(file.rows for file in self.files))
 
-    def _judgement(self, ranges: Sequence[tuple[bytes | None, bytes | None]], evidence: Evidence) -> Judgement:
-        every, sends, sampled = [], [], False
-        for chunk in self._chunks(ranges):
-            forest = forests.link(chunk.spans)
-            folded = calls(forest, self.taught, evidence)
-            every.append(kinds(hops.unjudged(forest, folded)))
-            sends.append(hops.sends(folded, forest))
-            sampled |= bool((folded.sampling.weight > 1).any())
-        return judge(merge_kinds(every), pl.concat(sends), sampled=sampled, cut=False)
-
-    def _ranges(self) -> list[tuple[bytes | None, bytes | None]]:
-        """Return ranges of trace ids that hold at most MOST_ROWS spans each, about."""
-        rows = sum(file.rows for file in self.files)
-        spans = self.rollups.store.scan_files(self.files)
-        return list(pairwise([None, *cuts(spans, rows, MOST_ROWS), None]))
-
-    def _chunks(self, ranges: Sequence[tuple[bytes | None, bytes | None]]) -> Iterator[_Chunk]:
-        for low, high in ranges:
-            if self.stop():
-                return
-            yield self._chunk(low, high)
-
-    def _chunk(self, low: bytes | None, high: bytes | None) -> _Chunk:
+    def _chunk(self, part: Range) -> Chunk:
         """Return what belongs to the hour of a range of trace ids."""
-        store = self.rollups.store
-        trace = pl.col("trace_id")
-        inside = pl.lit(value=True) if low is None else trace >= low
-        if high is not None:
-            inside &= trace < high
-        spans = with_left_out(store.scan_files(_in_range(self.files, low, high)).filter(inside).select(self.columns))
+        store, inside = self.rollups.store, within(part)
+        spans = with_left_out(store.scan_files(in_range(self.files, part)).filter(inside).select(self.columns))
         mine = spans.collect()
         if self.is_decided:
             carried, late = self._decided(mine)
@@ -208,9 +135,9 @@ class Hour:
         out = _among(carried["trace_id"]) | _among(late)
         kept = mine.filter(~out)
         if len(self.came_over):
-            older = store.scan_files(_in_range(self.before, low, high)).filter(inside & _among(self.came_over))
+            older = store.scan_files(in_range(self.before, part)).filter(inside & _among(self.came_over))
             kept = pl.concat([kept, with_left_out(older.select(self.columns)).collect()])
-        return _Chunk(kept, _late_of(mine.filter(_among(late))), carried)
+        return Chunk(kept, late_of(mine.filter(_among(late))), carried)
 
     def _decided(self, mine: pl.DataFrame) -> tuple[pl.DataFrame, pl.Series]:
         """Return what `_carried` and `_late` have found before."""
@@ -244,19 +171,3 @@ class Hour:
 
 def _among(ids: pl.Series) -> pl.Expr:
     return pl.col("trace_id").is_in(ids.implode())
-
-
-def _in_range(files: Sequence[DataFile], low: bytes | None, high: bytes | None) -> list[DataFile]:
-    """Return the files that may hold trace ids in [low, high)."""
-    return [
-        file
-        for file in files
-        if file.traces is None
-        or ((high is None or file.traces[0] < high.hex()) and (low is None or file.traces[1] >= low.hex()))
-    ]
-
-
-def _late_of(spans: pl.DataFrame | None = None) -> pl.DataFrame:
-    if spans is None:
-        return pl.DataFrame(schema={"start_unix_nano": pl.Int64()})
-    return spans.select(start_unix_nano="start_time_unix_nano")

@@ -29,6 +29,7 @@ from tracelens.threads import each
 
 NEAR_NANO = HOUR_NANO  # spans of one trace begin so near to each other, clocks that are off included
 CARRIED = pl.Schema({"trace_id": pl.Binary(), "start_unix_nano": pl.Int64()})
+DRAFT_ROWS = pl.Schema({"start_unix_nano": pl.Int64(), "name": pl.String(), "data": pl.Binary()})  # a frame, as IPC
 WIDTHS = {"minutes": MINUTE_NANO, "hours": HOUR_NANO}
 
 
@@ -45,6 +46,9 @@ class Rollups:
 
     profiles: Rollup = field(init=False)  # of hours
 
+    drafts: Rollup = field(init=False)  # of hours that are not settled: one file, which the next takes the place of
+    drafted: Rollup = field(init=False)  # their traces
+
     def __post_init__(self) -> None:
         def table(name: str, schema: pl.Schema) -> Rollup:
             return Rollup(self.store.place, name, schema)
@@ -52,6 +56,8 @@ class Rollups:
         object.__setattr__(self, "traces", table("traces", TRACE_ROWS))
         object.__setattr__(self, "carried", table("carried", CARRIED))
         object.__setattr__(self, "profiles", table("profile_hours", PROFILE_CELLS))
+        object.__setattr__(self, "drafts", table("drafts", DRAFT_ROWS))
+        object.__setattr__(self, "drafted", table("drafted", TRACE_ROWS))
         for name, one, schema in (
             ("routes", "route", ROUTE_CELLS),
             ("edges", "edge", EDGE_CELLS),
@@ -66,7 +72,7 @@ class Rollups:
 
     @property
     def every(self) -> tuple[Rollup, ...]:
-        """All tables."""
+        """All tables of what is settled."""
         return (self.traces, self.carried, *self.summed)
 
     def settled(self) -> int:
@@ -132,4 +138,5 @@ def let_go(rollups: Rollups, gone: Sequence[str], keep_seconds: float | None = N
 
 def sweep(rollups: Rollups, grace_seconds: float = GRACE_SECONDS, stray_seconds: float = STRAY_SECONDS) -> int:
     """Delete the files of rollups that no version needs; return how many."""
-    return sum(table.sweep(grace_seconds, stray_seconds) for table in rollups.every)
+    tables = (*rollups.every, rollups.drafts, rollups.drafted)
+    return sum(table.sweep(grace_seconds, stray_seconds) for table in tables)

@@ -143,21 +143,25 @@ class Rollup:
         gone = [part for part in self.parts() if part.arrived in set(hours)]
         if not gone:
             return 0
-        now = time.time_ns() // 1_000_000
-        removed = [
-            RemoveAction(
-                path=part.path,
-                data_change=True,
-                deletion_timestamp=now,
-                partition_values={ARRIVED: part.arrived},
-                size=part.size,
-            )
-            for part in gone
-        ]
         with suppress(CommitFailedError):  # somebody else lets go of the same
-            self._commit(self._current(), removed, None)
+            self._commit(self._current(), _removed(gone), None)
             return len(gone)
         return 0
+
+    def swap(self, rows: pl.DataFrame, arrived: str, old: Sequence[Part] | None = None) -> str | None:
+        """Put rows in the place of `old`, or beside all there is, in one commit, synced; return their file.
+
+        old: all files there are. None is returned, and nothing changes, when there are others by now.
+        """
+        self._create()
+        table = self._current()
+        if old is not None and {part.path for part in old} != {part.path for part in self.parts()}:
+            return None
+        made = self._write(rows.select(self.schema.names()).cast(self.schema), arrived)
+        with suppress(CommitFailedError, Swept):
+            self._commit(table, [made, *_removed(old or ())], None)
+            return made.path
+        return None  # the file is left to `sweep`
 
     def sweep(self, grace_seconds: float, stray_seconds: float) -> int:
         """Delete files that no version needs; see `fold.sweep`. Returns how many."""
@@ -245,3 +249,17 @@ class Rollup:
             data_change=True,
             stats=json.dumps(stats),
         )
+
+
+def _removed(parts: Sequence[Part]) -> list[RemoveAction]:
+    now = time.time_ns() // 1_000_000
+    return [
+        RemoveAction(
+            path=part.path,
+            data_change=True,
+            deletion_timestamp=now,
+            partition_values={ARRIVED: part.arrived},
+            size=part.size,
+        )
+        for part in parts
+    ]
