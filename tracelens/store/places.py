@@ -53,6 +53,7 @@ class Place(Protocol):
     def made(self) -> None: ...  # after
     def mend(self) -> None: ...  # before an appender reads
     def table(self) -> DeltaTable: ...
+    def stamp(self, version: int) -> int | None: ...  # changes with the log; None when there may be a newer version
     def below(self, path: str, partition: str) -> Place: ...  # a table of its own within this one's
     def keep(self, frame: pl.DataFrame, path: str, *, level: int, rows: int) -> int: ...  # a file; returns its size
     def at(self, path: str) -> str: ...  # what polars is given to read a file
@@ -112,6 +113,14 @@ class Folder:
 
     def table(self) -> DeltaTable:
         return DeltaTable(str(self.path))
+
+    def stamp(self, version: int) -> int | None:
+        """Return when the log's folder changed: two looks at it cost a thousandth of what an update does."""
+        log = self.path / LOG
+        try:
+            return None if (log / f"{version + 1:020}.json").exists() else log.stat().st_mtime_ns
+        except OSError:
+            return None
 
     def below(self, path: str, partition: str) -> Place:
         return Folder(self.path / path, partition)
@@ -220,6 +229,11 @@ class Remote:
 
     def table(self) -> DeltaTable:
         return DeltaTable(self.url, storage_options=self.options)
+
+    def stamp(self, version: int) -> int | None:
+        """Nothing: to ask is what an update does."""
+        del version
+        return None
 
     def below(self, path: str, partition: str) -> Place:
         return Remote(f"{self.url}/{path}", partition)
