@@ -60,6 +60,15 @@ def merge(parts: Iterable[Evidence]) -> Evidence:
     return Evidence(**{one.name: _added([getattr(part, one.name) for part in every]) for one in fields(Evidence)})
 
 
+def knows_others(new: Evidence, known: Evidence) -> bool:
+    """Whether some evidence is of anybody of whom other evidence, of many more traces, says nothing."""
+    owners = {"envoys": ["node"], "clusters": ["node", "cluster"], "routes": ["workload"], "echoes": ["workload"]}
+    return any(
+        len(getattr(new, name).join(getattr(known, name), on=keys, how="anti", nulls_equal=True))
+        for name, keys in {**owners, "draws": ["begins"]}.items()
+    )
+
+
 def _added(frames: list[pl.DataFrame]) -> pl.DataFrame:
     keys = [name for name, dtype in frames[0].schema.items() if dtype == pl.String]
     counters = [name for name in frames[0].columns if name not in keys]

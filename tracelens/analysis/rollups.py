@@ -252,14 +252,13 @@ def summary(cells: pl.LazyFrame, *, weighted: bool = False) -> pl.DataFrame:
 
 
 def stretches(cells: pl.LazyFrame, start_nano: int, end_nano: int, points: int) -> pl.LazyFrame:
-    """Return what `series` looks at of cells, added up: each is at the start of its stretch."""
+    """Return what `series` looks at of cells, added up: each is at the start of its stretch, its names categories."""
     keys = ("start_unix_nano", "service", "route", "is_root", "error", "censored", "bucket")
     names = pl.col("service", "route")  # by their numbers: of a day there are a million cells
     return (
         cells.with_columns(_stretch(start_nano, end_nano, points), names.cast(pl.Categorical()))
         .group_by(keys)
         .agg(pl.col("n", "weight").sum(), pl.col("max_nano").max())
-        .with_columns(names.cast(pl.String))
     )
 
 
@@ -288,10 +287,22 @@ def series(
 def measured(cells: pl.LazyFrame, keys: Sequence[str], *, weighted: bool = False, mean: bool = True) -> pl.LazyFrame:
     """Return a row for each group of cells: its keys, counts, percentiles and mean. mean: stretches hold no sums."""
     counted = cells.group_by(keys).agg(**_counts())
-    told = _by_bucket(cells, keys).group_by(keys, maintain_order=True)
     means = {"mean_nano": _mean(weighted=weighted)} if mean else {}
-    times = told.agg(**_percentiles(_places(weighted=weighted)), **means)
+    times = _timed(_by_bucket(cells, keys), keys, weighted=weighted, **means)
     return counted.join(times, on=keys, how="left", validate="1:1", nulls_equal=True)
+
+
+def _timed(by_bucket: pl.LazyFrame, keys: Sequence[str], *, weighted: bool, **more: pl.Expr) -> pl.LazyFrame:
+    """Return keys, percentiles and more of many groups: they are looked up when all are made, in half the time."""
+    places = {f"place_{percent}": place for percent, place in _places(weighted=weighted).items()}
+    told = by_bucket.group_by(keys, maintain_order=True).agg("bucket", "max_nano", **places, **more)
+
+    def at(percent: int) -> pl.Expr:
+        place = pl.col(f"place_{percent}")
+        found = histogram.estimate(pl.col("bucket").list.get(place, null_on_oob=True)).round().cast(pl.Int64)
+        return pl.min_horizontal(found, pl.col("max_nano").list.get(place, null_on_oob=True))
+
+    return told.select(*keys, *more, **{f"p{percent}_nano": at(percent) for percent in (50, 90, 99)})
 
 
 def edges(cells: pl.LazyFrame, *, gateways: bool, weighted: bool = False) -> pl.DataFrame:
@@ -303,7 +314,7 @@ def edges(cells: pl.LazyFrame, *, gateways: bool, weighted: bool = False) -> pl.
     counted = shown.group_by(keys).agg(
         **_counts(), coverage=pl.when(expected > 0).then(covered / expected), **_sums(*missing, "unlinked")
     )
-    told = _by_bucket(shown, keys).group_by(keys, maintain_order=True).agg(**_percentiles(_places(weighted=weighted)))
+    told = _timed(_by_bucket(shown, keys), keys, weighted=weighted)
     found = counted.join(told, on=keys, how="left", validate="1:1", nulls_equal=True)
     rate = pl.col("errors") / pl.col("calls")
     return busiest(found.with_columns(error_rate=rate).select(EDGES.names()).cast(EDGES)).collect()

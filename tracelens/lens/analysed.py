@@ -22,7 +22,7 @@ from tracelens.analysis import hops
 from tracelens.analysis.clocks import clocks
 from tracelens.calls import Calls, calls
 from tracelens.forest import Forest
-from tracelens.learned import Evidence, merge
+from tracelens.learned import Evidence, knows_others, merge
 from tracelens.lens.question import Method, Question, SourceInfo
 from tracelens.lens.sources import Description, Loaded, Source
 from tracelens.lens.where import select
@@ -126,9 +126,9 @@ def analysed(
     forest = forests.link(loaded.spans, skew=skew)
     settled, next_settle = _settled(forest, now_nano) if live else (np.ones(forest.traces, np.bool_), None)
     times = forest.told.select("start_time_unix_nano", "end_time_unix_nano")
-    if loaded.learned is not None:
-        learned = merge([loaded.learned, calls(forest, taught).evidence])
-    folded = calls(forest, taught, learned, loaded.draws)
+    folded = calls(forest, taught, learned or loaded.learned, loaded.draws)
+    if loaded.learned is not None and knows_others(folded.evidence, loaded.learned):
+        folded = calls(forest, taught, merge([loaded.learned, folded.evidence]), loaded.draws)
     info = SourceInfo(
         kind=described.kind,
         format=described.format,
