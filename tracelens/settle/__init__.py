@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from tracelens.names import NOTHING
 from tracelens.settle.check import differences
+from tracelens.settle.days import Merged, merge
 from tracelens.settle.hour import Hour, Settled
 from tracelens.settle.tables import Rollups, digest, known_traces, let_go, name_of, number_of, sweep, taught_by
 from tracelens.store import Store
@@ -15,12 +16,14 @@ from tracelens.store.files import hour_of
 from tracelens.taught import Taught
 
 __all__ = [
+    "Merged",
     "Rollups",
     "Settled",
     "differences",
     "digest",
     "known_traces",
     "let_go",
+    "merge",
     "name_of",
     "number_of",
     "settle",

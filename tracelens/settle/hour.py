@@ -29,15 +29,11 @@ from tracelens.analysis.kinds import Judgement, judge, kinds
 from tracelens.analysis.kinds import merge as merge_kinds
 from tracelens.analysis.rollups import (
     ARRIVED,
-    EDGE_PARTS,
-    FACT_PARTS,
     HOUR_NANO,
     LATE,
     MINUTE_NANO,
-    ROUTE_PARTS,
     TAUGHT,
     added,
-    coarser,
     drawn_facts,
 )
 from tracelens.analysis.settled import facts, rows_of
@@ -45,7 +41,7 @@ from tracelens.calls import calls
 from tracelens.learned import Evidence
 from tracelens.learned import merge as merge_evidence
 from tracelens.needed import is_needed, with_left_out
-from tracelens.settle.tables import CARRIED, WIDTHS, Rollups, digest, known_traces, name_of, number_of
+from tracelens.settle.tables import CARRIED, WIDTHS, Rollups, added_up, digest, known_traces, name_of, number_of
 from tracelens.store.compact import cuts
 from tracelens.store.files import DataFile
 from tracelens.taught import Taught
@@ -124,13 +120,12 @@ class Hour:
             if not rollups.traces.put(tables["traces"], self.hour, self.number):
                 return None  # somebody else settles it
 
-        def put(name: str, level: str, parts: Sequence[str]) -> None:
-            cells = coarser(tables[name].lazy(), WIDTHS[level], parts).sort("start_unix_nano", *parts).collect()
-            getattr(rollups, name)[level].put(cells, self.hour, self.number)
+        def put(name: str, level: str) -> None:
+            table = getattr(rollups, name)[level]
+            table.put(added_up(table, tables[name].lazy()), self.hour, self.number)
 
-        kinds_of = (("routes", ROUTE_PARTS), ("edges", EDGE_PARTS), ("facts", FACT_PARTS))
         # Each waits for the disk: some at once.
-        each(put, [(name, level, parts) for name, parts in kinds_of for level in WIDTHS])
+        each(put, [(name, level) for name in ("routes", "edges", "facts") for level in WIDTHS])
         rollups.profiles.put(tables["profiles"], self.hour, self.number)
         return Settled(self.hour, rows, len(tables["traces"]), len(late), len(carried))
 
