@@ -6,7 +6,6 @@ An hour of arrival by itself; where tables have a day in one file, its hours tog
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import groupby
 
 import polars as pl
 import polars.selectors as cs
@@ -25,10 +24,14 @@ def differences(rollups: Rollups, taught: Taught = NOTHING) -> Iterator[tuple[st
     All rows are made anew of the spans, and compared; where something else was taught, only what is counted.
     """
     last = rollups.settled()
-    hours = sorted(hour for hour in {file.hour for file in rollups.store.files()} if number_of(hour) <= last)
-    days = {part.arrived[:10] for table in rollups.summed for part in table.parts() if part.is_of_a_day}
-    for together, some in groupby(hours, lambda hour: hour[:10] if hour[:10] in days else hour):
-        yield together, *_compared([Hour(rollups, hour, taught) for hour in some], together)
+    waiting = sorted(hour for hour in {file.hour for file in rollups.store.files()} if number_of(hour) <= last)
+    every = tuple(waiting)
+    while waiting:
+        now = rollups.still()  # by the hour or by the day in all tables, whoever merges
+        days = {part.arrived[:10] for table in now.summed for part in table.parts() if part.is_of_a_day}
+        together = waiting[0][:10] if waiting[0][:10] in days else waiting[0]
+        yield together, *_compared([Hour(now, hour, taught) for hour in every if hour.startswith(together)], together)
+        waiting = [hour for hour in waiting[1:] if not hour.startswith(together)]
 
 
 def _compared(hours: Sequence[Hour], together: str) -> tuple[str, bool]:
