@@ -31,7 +31,7 @@ from tracelens.lens.traces import LISTED, MAX_ROWS, listed
 from tracelens.lens.where import of_call
 from tracelens.needed import is_needed, with_left_out
 from tracelens.sampling import TOLD_BY, UNKNOWN
-from tracelens.settle import Rollups, digest, known_traces, name_of, number_of, taught_by
+from tracelens.settle import Rollups, digest, known_traces, name_of, taught_by
 from tracelens.store.rollups import Rollup
 from tracelens.taught import Taught
 from tracelens.weighing import SPAN_BYTES
@@ -50,32 +50,32 @@ class Unsettled(StoreSource):
     """The spans of a store that no rollup has yet, without those that came late."""
 
     rollups: Rollups = field(kw_only=True)
-    settled: int = field(kw_only=True)
+    last: str = field(kw_only=True)  # hour of arrival that they have
 
     def __post_init__(self) -> None:
         self.__dict__["store"] = self.rollups.store  # open already
-        self.part = f"after {self.settled}"
+        self.part = f"after {self.last}"
 
     def version(self) -> str:
         return f"{super().version()} {self.part}"
 
     def weight(self, start_nano: int | None, end_nano: int | None) -> int:
         del start_nano, end_nano
-        return SPAN_BYTES * sum(file.rows for file in self.store.files() if number_of(file.hour) > self.settled)
+        return SPAN_BYTES * sum(file.rows for file in self.store.files() if file.hour > self.last)
 
     def load(self, start_nano: int | None, end_nano: int | None, keys: Collection[str]) -> Loaded:
         """Return whole traces: the window is that of their calls, and of the late spans that are counted."""
         store = self.rollups.store
         columns = [name for name in store.columns() if is_needed(name, keys)]
-        some = [file for file in store.files() if number_of(file.hour) > self.settled]
+        some = [file for file in store.files() if file.hour > self.last]
         spans = with_left_out(store.scan_files(some).select(columns)).collect()
-        parts = [part for part in self.rollups.carried.parts() if part.arrived == name_of(self.settled)]
+        parts = [part for part in self.rollups.carried.parts() if part.arrived == self.last]
         if parts:
             ids = self.rollups.carried.read(parts).select("trace_id")
-            last = [file for file in store.files() if number_of(file.hour) == self.settled]
+            last = [file for file in store.files() if file.hour == self.last]
             begun = store.scan_files(last).join(ids, on="trace_id", how="semi").select(columns)
             spans = pl.concat([spans, with_left_out(begun).collect()])
-        late = known_traces(self.rollups, spans, last=name_of(self.settled))
+        late = known_traces(self.rollups, spans, last=self.last)
         is_late = pl.col("trace_id").is_in(late.implode())
         start = pl.col("start_time_unix_nano")
         inside = start.is_between(start_nano or 0, end_nano or MAX_NANO, closed="left")
@@ -321,7 +321,7 @@ def long_window(
     if not taught_by(tables, start, end) <= {digest(taught)}:
         return None
     aligned = replace(question, start_nano=start, end_nano=end)
-    unsettled = Unsettled(source.path, rollups=tables, settled=settled)
+    unsettled = Unsettled(source.path, rollups=tables, last=name_of(settled))
     if most_bytes is not None and unsettled.weight(None, None) > most_bytes:
         return None
-    return Long(aligned, tables, source, memory.get(unsettled, aligned, taught=taught), name_of(settled))
+    return Long(aligned, tables, source, memory.get(unsettled, aligned, taught=taught), unsettled.last)

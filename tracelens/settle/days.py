@@ -15,7 +15,7 @@ from itertools import groupby
 from tracelens.settle.tables import Rollups, added_up, name_of
 from tracelens.store.rollups import Part, Rollup
 
-MOST_ROWS = 1_000_000  # of a day of a table, added up at once: hours with more are few files for what they hold
+MOST_ROWS = 500_000  # of a day of a table, added up in 0.7 GB of memory: hours of more are few files for what they hold
 
 
 @dataclass(frozen=True, slots=True)

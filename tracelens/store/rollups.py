@@ -62,6 +62,7 @@ class Rollup:
         self._is_mended = False
         self._listed: tuple[int, list[Part]] | None = None
         self._table: DeltaTable | None = None
+        self._stamp: int | None = None  # of the version it is at
         self._still: tuple[int, list[Part]] | None = None  # what `settled` and `parts` say from then on
 
     def exists(self) -> bool:
@@ -194,8 +195,10 @@ class Rollup:
         """Return the reading handle at the newest version."""
         if self._table is None:
             self._table = self._fresh()
-        with self.place.told():
-            self._table.update_incremental()
+        if self._stamp is None or self.place.stamp(self._table.version()) != self._stamp:
+            with self.place.told():
+                self._table.update_incremental()
+            self._stamp = self.place.stamp(self._table.version())
         return self._table
 
     def _fresh(self) -> DeltaTable:
