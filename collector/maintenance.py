@@ -18,7 +18,7 @@ from polars.exceptions import PolarsError
 
 from tracelens.errors import StoreError
 from tracelens.names import NOTHING
-from tracelens.settle import Rollups, Settled, draft, let_go, settle, sweep, waiting
+from tracelens.settle import Merged, Rollups, Settled, draft, let_go, merge, settle, sweep, waiting
 from tracelens.store import Compacted, Retention, Store, compact, retain
 from tracelens.taught import Taught
 
@@ -70,6 +70,7 @@ class Maintenance:
         if time.monotonic() >= self._sweep_from:  # one who was killed may have left some, whatever is kept
             self._sweep_from = time.monotonic() + SWEEP_SECONDS
             sweep(rollups)
+        merge(rollups, days=1, stop=stop.is_set, told=_tell_merged)
         compact(store, hours=1, stop=stop.is_set, told=_tell)
 
     def _clock_is_sound(self) -> bool:
@@ -96,3 +97,8 @@ def _tell_settled(done: Settled) -> None:
         done.late,
         done.carried,
     )
+
+
+def _tell_merged(done: Merged) -> None:
+    if done.files_before:
+        LOG.info("rows of %s: %d files into %d", done.day, done.files_before, done.files_after)

@@ -47,6 +47,16 @@ def test_info_tells_hours_before_and_after_compaction(data: Path) -> None:
     assert "0 hours compacted" in said("compact", str(data))
 
 
+def test_days_that_are_long_settled_are_put_in_one_file(tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "store", create=True)
+    for hour in (0, 1, 47):
+        frame = synthetic(100, seed=hour)
+        store.append(frame, {"test": hour}, arrived_unix_nano=MONDAY + hour * HOUR)
+    assert "3 hours settled" in said("settle", str(tmp_path))
+    assert said("compact", str(tmp_path)).splitlines()[1] == "1 day of rollups: 14 files, now 7"
+    assert len(said("compact", str(tmp_path)).splitlines()) == 1
+
+
 def test_retain_says_first_and_then_does(data: Path) -> None:
     asked = ("retain", str(data), "--age", "2h")
     assert "1 hour, 200 spans" in said(*asked, "--dry-run")

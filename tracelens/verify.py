@@ -15,7 +15,7 @@ import polars as pl
 from tracelens import wal
 from tracelens.errors import InputError, StoreError
 from tracelens.locations import is_url
-from tracelens.settle import Rollups, differences, waiting
+from tracelens.settle import Rollups, differences, number_of, waiting
 from tracelens.store import Store, is_store
 from tracelens.store.files import DataFile
 from tracelens.store.places import Place
@@ -102,12 +102,12 @@ def _files(store: Store) -> Iterator[Check]:
 
 def _rollups(rollups: Rollups) -> Iterator[Check]:
     """Make all rollups anew of the spans, and compare."""
-    hours = 0
-    for hour, found, wrong in differences(rollups):
-        hours += 1
+    for hours, found, wrong in differences(rollups):
         if wrong or "traces" not in found:
-            yield Check(f"rollups of {hour}", found, wrong=wrong)
-    yield Check("rollups", f"{hours:,} hours of arrival are settled, {len(waiting(rollups)):,} are waiting")
+            yield Check(f"rollups of {hours}", found, wrong=wrong)
+    last = rollups.settled()
+    settled = {file.hour for file in rollups.store.files() if number_of(file.hour) <= last}
+    yield Check("rollups", f"{len(settled):,} hours of arrival are settled, {len(waiting(rollups)):,} are waiting")
 
 
 def _wrong(place: Place, file: DataFile) -> str:

@@ -28,7 +28,7 @@ import polars as pl
 from tests.bench.mesh import shop
 from tracelens.compiling import compile_all
 from tracelens.lens import Lens, Question
-from tracelens.settle import draft, settle
+from tracelens.settle import Rollups, draft, merge, settle
 from tracelens.store import Store, compact
 
 HOUR_NANO = 3_600 * 10**9
@@ -39,7 +39,7 @@ QUESTIONS = ("overview", "route", "map", "search", "filter", "trace")
 
 
 def filled(folder: Path, spans: int, hours: int) -> Store:
-    """Return a compacted store of some hours, settled but for the last, of which there is a draft."""
+    """Return a compacted store of some hours, settled but for the last, of which there is a draft; days are merged."""
     store = Store.open(folder, create=True)
     rng = np.random.default_rng(hours)
     once = shop(1)
@@ -49,6 +49,7 @@ def filled(folder: Path, spans: int, hours: int) -> Store:
         store.append(part, {"bench": hour}, arrived_unix_nano=begin + HOUR_NANO - 60 * 10**9)
     compact(store, everything=True)
     settle(store, now=(FIRST + (hours - 1) * HOUR_NANO) / 1e9 + 400)
+    merge(Rollups(store))
     draft(store)
     return store
 

@@ -15,10 +15,11 @@ from collector.settings import retention, rules
 from tests.builders import synthetic
 from tests.running import eventually
 from tracelens.errors import UsageError
-from tracelens.settle import Rollups, newest, waiting
+from tracelens.settle import Rollups, newest, settle, waiting
 from tracelens.store import Retention, Store, hours
 
 HOUR = 3_600 * 10**9
+MONDAY = 1_767_571_200 * 10**9  # 2026-01-05T00:00:00Z
 KEEP = Retention(age_seconds=3 * 3_600)
 
 
@@ -69,6 +70,21 @@ def test_it_looks_by_itself_and_ends_when_told(store: Store, monkeypatch: pytest
     stop.set()
     thread.join(10)
     assert not thread.is_alive()
+
+
+def test_days_that_are_long_settled_are_put_in_one_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    made = Store.open(tmp_path / "store", create=True)
+    for hour in (0, 1, 24, 25, 71):
+        made.append(synthetic(50, seed=hour), {"test": hour}, arrived_unix_nano=MONDAY + hour * HOUR)
+    settle(made)
+    caplog.set_level("INFO")
+    caring = Maintenance(made.path, Retention())
+    for _ in range(3):
+        caring.look(threading.Event())
+    assert [record.message for record in caplog.records if "rows of" in record.message] == [
+        "rows of 2026-01-05: 14 files into 7",
+        "rows of 2026-01-06: 14 files into 7",
+    ]
 
 
 def test_what_nobody_needs_of_rollups_goes_though_everything_is_kept(store: Store) -> None:

@@ -1,6 +1,6 @@
 """A store that is cared for while it is written, and killed: each span is there once, and readers see whole batches.
 
-Two processes append, import, fold, compact, settle and let go of hours, in a
+Two processes append, import, fold, compact, settle, merge days and let go of hours, in a
 random order, until both are killed, and begin anew; a reader looks on all the while.
 """
 
@@ -23,7 +23,7 @@ from tests.builders import synthetic
 from tests.prove.rows import Row
 from tracelens.analysis import hops, profile
 from tracelens.importing import import_into
-from tracelens.settle import Rollups, let_go, settle
+from tracelens.settle import Rollups, let_go, merge, settle
 from tracelens.settle import sweep as sweep_rollups
 from tracelens.store import Retention, Store, beyond, compact, files, fold, hours, retain, sweep
 from tracelens.verify import verify
@@ -34,6 +34,7 @@ FIRST_HOUR = 1_767_571_200 * 10**9  # 2026-01-05T00:00:00Z
 KEPT_BYTES = 400_000  # beside the newest hour: some fifty batches
 GRACE_SECONDS = 10.0  # longer than any query here
 MOST_SECONDS = 2.5  # from ready to the kill
+RUNS_A_DAY = 3  # each an hour of arrival after the one before: then comes the next day
 
 
 def batch(name: str) -> pl.DataFrame:
@@ -46,7 +47,7 @@ def care(path: str, who: str, run: int) -> None:
     """Do things to a store for ever, and say what was done, or is about to be let go."""
     rng = random.Random(who)
     store = Store.open(path, create=True)
-    arrived = FIRST_HOUR + run * HOUR_NANO
+    arrived = FIRST_HOUR + (run // RUNS_A_DAY * 24 + run % RUNS_A_DAY) * HOUR_NANO
     dump = Path(path).parent / f"{who}.parquet"
     profile.warm()
     hops.warm()
@@ -66,8 +67,10 @@ def care(path: str, who: str, run: int) -> None:
             fold(store, many=2)
         elif what < 0.88:
             compact(store, everything=True)
-        elif what < 0.93:
+        elif what < 0.91:
             settle(store, now=arrived / 1e9 + 301)  # the hour before is over
+        elif what < 0.93:
+            merge(Rollups(store))
         elif what < 0.98:
             keep = Retention(size_bytes=hours(store)[-1].size + KEPT_BYTES)
             for hour in beyond(store, keep):
@@ -143,7 +146,7 @@ def random_kills(folder: Path, times: int) -> Row:
     return Row(
         promise="kill -9 while a store is cared for loses nothing and doubles nothing; readers see whole batches",
         anchor="tracelens/store/FORMAT.md: Several at once",
-        tried="two processes that append, import, fold, compact, settle and let go of hours, at random instants",
+        tried="two that append, import, fold, compact, settle, merge days and let go of hours, at random instants",
         times=times,
         lost=lost,
         twice=twice,

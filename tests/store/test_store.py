@@ -258,6 +258,21 @@ def test_the_log_is_checkpointed_and_read_from_there(store: Store, monkeypatch: 
     assert (again.span_count(), again.committed("a")) == (25, 24)
 
 
+def test_a_reader_sees_each_commit_at_once(store: Store) -> None:
+    """However soon it comes after it has looked, and though the next commit is summed up and removed meanwhile."""
+    reader = Store.open(store.path)
+    for number in range(30):
+        store.append(synthetic(10, seed=number), {"a": number})
+        assert reader.version() == store.version() == number + 1
+    for number in range(30, 33):
+        store.append(synthetic(10, seed=number), {"a": number})
+    store.table().create_checkpoint()
+    for path in (store.path / "_delta_log").glob("*.json"):
+        path.unlink()
+    assert reader.version() == 33
+    assert reader.span_count() == 330
+
+
 def test_other_readers_of_delta_see_the_same(store: Store) -> None:
     store.append(synthetic(100), {"a": 0})
     assert pl.DataFrame(DeltaTable(str(store.path)).count() for _ in [0]).item() == 100

@@ -16,7 +16,7 @@ from tracelens.cli.options import Format
 from tracelens.errors import UsageError
 
 if TYPE_CHECKING:
-    from tracelens.settle import Settled
+    from tracelens.settle import Merged, Settled
     from tracelens.store import Compacted, Store
 
 app = typer.Typer(help="Care for a store.", no_args_is_help=True, rich_markup_mode=None)
@@ -103,7 +103,11 @@ def compact(
     directory: StoreArgument,
     everything: Annotated[bool, typer.Option("--all", help="Hours that are not over, too.")] = False,
 ) -> None:
-    """Sort hours that are over by trace, into few files. A running collector does so by itself."""
+    """Put hours that are over in few files, sorted by trace, and what was counted of a day in one.
+
+    A running collector does so by itself.
+    """
+    from tracelens.settle import Rollups, merge
     from tracelens.store import compact as work
 
     def told(hour: str, done: Compacted) -> None:
@@ -112,11 +116,19 @@ def compact(
             return
         sys.stderr.write(f"{hour}: {done.spans:,} spans, {done.files_before:,} files into {done.files_after:,}\n")
 
-    found = work(_opened(directory), everything=everything, told=told)
+    def told_day(done: Merged) -> None:
+        sys.stderr.write(f"{done.day}: {done.files_before:,} files of rollups into {done.files_after:,}\n")
+
+    store = _opened(directory)
+    found = work(store, everything=everything, told=told)
+    days = merge(Rollups(store), told=told_day)
     sys.stdout.write(
         f"{_hours(found.hours)} compacted: {found.spans:,} spans in {found.files_before:,} files of "
         f"{found.bytes_read:,} bytes, now in {found.files_after:,} of {found.bytes_written:,}\n"
     )
+    if days:
+        before, after = (sum(getattr(day, name) for day in days) for name in ("files_before", "files_after"))
+        sys.stdout.write(f"{_days(len(days))} of rollups: {before:,} files, now {after:,}\n")
 
 
 @app.command(epilog="Example: tracelens store settle tracelens-data")
@@ -184,6 +196,10 @@ def _opened(directory: str) -> Store:
 
 def _hours(count: int) -> str:
     return "1 hour" if count == 1 else f"{count:,} hours"
+
+
+def _days(count: int) -> str:
+    return "1 day" if count == 1 else f"{count:,} days"
 
 
 def _a_span(size: int, spans: int) -> str:

@@ -40,6 +40,7 @@ EXACT_SPANS = 500_000  # in a window: so many are looked at one by one, in less 
 ROUTE_KEYS = ("service", "namespace", "route", "status")  # what filters may ask of a cell of routes
 NO_KEYS: tuple[str, ...] = ()  # of edges and profiles
 REMEMBERED = 4
+LOOK_SECONDS = 60.0  # between two looks whether files are needed yet: those that are not are left for ten minutes
 MAX_NANO = (1 << 63) - 1
 FINE = 6  # hours: stretches of a series that are shorter are made of minutes
 
@@ -81,11 +82,12 @@ class Long:
     """A question about a long window, and what it is answered from."""
 
     question: Question  # its window open at no end, and of whole minutes
-    rollups: Rollups
+    rollups: Rollups  # as they were then: hours may be settled meanwhile, and days put in one file
     source: StoreSource
     tail: Analysed  # of what is not settled
-    last: str  # the hour of arrival that was the last to be settled: others may be, meanwhile
+    last: str  # the hour of arrival that was the last to be settled
     draft: Draft | None = None  # of what came after that
+    _looked: float = field(default_factory=time.monotonic, init=False, repr=False)
     _cells: dict[int, pl.DataFrame] = field(default_factory=dict, init=False, repr=False)
     _in_stretches: dict[int, pl.DataFrame] = field(default_factory=dict, init=False, repr=False)  # by their number
     _sums: dict[Route | None, pl.DataFrame] = field(default_factory=dict, init=False, repr=False)  # of profiles
@@ -101,6 +103,16 @@ class Long:
         """How numbers are computed."""
         rate = self.info.sampling_rate
         return Method(percentile="log-bucket", relative_error=0.01, sampled=rate is not None and rate < 1)
+
+    def is_over(self) -> bool:
+        """Whether a trace that was open then is settled now, or files that are read may be removed before long."""
+        settles = self.tail.next_settle_nano
+        if settles is not None and settles <= time.time_ns():
+            return True
+        if time.monotonic() < self._looked + LOOK_SECONDS:
+            return False
+        self._looked = time.monotonic()
+        return not self.source.rollups.have(self.rollups)
 
     def routes(self) -> Answer:
         """Return ROUTES rows, most impact first."""
@@ -287,19 +299,14 @@ class Longs:
         """Return what was made of a question at a version of the source."""
         with self._lock:
             place = (version, key) if self._above is None else key
-            if place not in self._kept or (self._above is None and self._is_over(self._kept[place])):
+            kept = self._kept.get(place)
+            if place not in self._kept or (self._above is None and kept is not None and kept.is_over()):
                 self._kept[place] = make() if self._above is None else self._above.get(version, key, make)
             found = self._kept[place] = self._kept.pop(place)
             if self._above is None:
                 for oldest in [*self._kept][:-REMEMBERED]:
                     del self._kept[oldest]
             return found
-
-    @staticmethod
-    def _is_over(found: Long | None) -> bool:
-        """Whether a trace that was open then is settled now."""
-        settles = None if found is None else found.tail.next_settle_nano
-        return settles is not None and settles <= time.time_ns()
 
 
 def long_window(
@@ -318,7 +325,7 @@ def long_window(
         return None
     if source.rows(question.start_nano, question.end_nano) <= EXACT_SPANS:
         return None
-    tables = source.rollups
+    tables = source.rollups.still()
     settled = tables.settled()
     draft = newest(tables, settled, taught)
     span = source.range()

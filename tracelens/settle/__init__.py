@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from tracelens.names import NOTHING
 from tracelens.settle.check import differences
+from tracelens.settle.days import Merged, merge
 from tracelens.settle.drafts import Draft, Drafted, Left, draft, newest
 from tracelens.settle.hour import Hour, Settled
 from tracelens.settle.tables import Rollups, digest, known_traces, let_go, name_of, number_of, sweep, taught_by
@@ -19,6 +20,7 @@ __all__ = [
     "Draft",
     "Drafted",
     "Left",
+    "Merged",
     "Rollups",
     "Settled",
     "differences",
@@ -26,6 +28,7 @@ __all__ = [
     "draft",
     "known_traces",
     "let_go",
+    "merge",
     "name_of",
     "newest",
     "number_of",

@@ -15,7 +15,7 @@ depends on nothing else, so that a crash between two commits is made up for.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -23,19 +23,15 @@ import polars as pl
 
 from tracelens.analysis.rollups import (
     ARRIVED,
-    EDGE_PARTS,
-    FACT_PARTS,
     HOUR_NANO,
     LATE,
     MINUTE_NANO,
-    ROUTE_PARTS,
-    coarser,
     drawn_facts,
 )
 from tracelens.analysis.settled import facts
 from tracelens.needed import is_needed, with_left_out
 from tracelens.settle.made import Chunk, Made, Range, in_range, late_of, made_of, ranges_of, within
-from tracelens.settle.tables import CARRIED, WIDTHS, Rollups, known_traces, name_of, number_of
+from tracelens.settle.tables import CARRIED, WIDTHS, Rollups, added_up, known_traces, name_of, number_of
 from tracelens.taught import Taught
 from tracelens.threads import each
 
@@ -102,13 +98,12 @@ class Hour:
             if not rollups.traces.put(tables["traces"], self.hour, self.number):
                 return None  # somebody else settles it
 
-        def put(name: str, level: str, parts: Sequence[str]) -> None:
-            cells = coarser(tables[name].lazy(), WIDTHS[level], parts).sort("start_unix_nano", *parts).collect()
-            getattr(rollups, name)[level].put(cells, self.hour, self.number)
+        def put(name: str, level: str) -> None:
+            table = getattr(rollups, name)[level]
+            table.put(added_up(table, tables[name].lazy()), self.hour, self.number)
 
-        kinds_of = (("routes", ROUTE_PARTS), ("edges", EDGE_PARTS), ("facts", FACT_PARTS))
         # Each waits for the disk: some at once.
-        each(put, [(name, level, parts) for name, parts in kinds_of for level in WIDTHS])
+        each(put, [(name, level) for name in ("routes", "edges", "facts") for level in WIDTHS])
         rollups.profiles.put(tables["profiles"], self.hour, self.number)
         return Settled(self.hour, rows, len(tables["traces"]), len(late), len(carried))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import calendar
+import copy
 import hashlib
 import time
 from collections.abc import Sequence
@@ -12,13 +13,18 @@ import polars as pl
 
 from tracelens.analysis.rollups import (
     EDGE_CELLS,
+    EDGE_PARTS,
+    FACT_PARTS,
     FACTS,
     HOUR_NANO,
     MINUTE_NANO,
     PROFILE_CELLS,
     ROUTE_CELLS,
+    ROUTE_PARTS,
     TAUGHT,
     TRACE_ROWS,
+    added,
+    coarser,
 )
 from tracelens.store import Store
 from tracelens.store.files import hour_of
@@ -31,6 +37,7 @@ NEAR_NANO = HOUR_NANO  # spans of one trace begin so near to each other, clocks 
 CARRIED = pl.Schema({"trace_id": pl.Binary(), "start_unix_nano": pl.Int64()})
 DRAFT_ROWS = pl.Schema({"start_unix_nano": pl.Int64(), "name": pl.String(), "data": pl.Binary()})  # a frame, as IPC
 WIDTHS = {"minutes": MINUTE_NANO, "hours": HOUR_NANO}
+PARTS = {"route": ROUTE_PARTS, "edge": EDGE_PARTS, "fact": FACT_PARTS}  # what rows are counted by
 
 
 @dataclass(frozen=True)
@@ -80,6 +87,35 @@ class Rollups:
         tables = (self.traces, *self.summed)
         return min(each(Rollup.settled, [(table,) for table in tables]))  # opening one waits for its log
 
+    def still(self) -> Rollups:
+        """Return the tables as they are now; see `Rollup.still`."""
+        now = {table.name: table for table in each(Rollup.still, [(table,) for table in self.every])}
+        found = copy.copy(self)
+        for name in ("traces", "carried", "profiles"):
+            object.__setattr__(found, name, now[getattr(self, name).name])
+        for name in ("drafts", "drafted"):  # in this order: a draft names files of traces that were there before
+            object.__setattr__(found, name, getattr(self, name).still())
+        for name in ("routes", "edges", "facts"):
+            levels = getattr(self, name)
+            object.__setattr__(found, name, {level: now[table.name] for level, table in levels.items()})
+        return found
+
+    def have(self, still: Rollups) -> bool:
+        """Whether all files of the tables as they were are needed yet."""
+        then, now = ((*one.every, one.drafted) for one in (still, self))
+        return all(set(old.parts()) <= set(new.parts()) for old, new in zip(then, now, strict=True))
+
+
+def added_up(table: Rollup, rows: pl.LazyFrame) -> pl.DataFrame:
+    """Return rows of one of the tables that are made of settled traces, one of each kind, in order.
+
+    rows: any of them, those of hours of arrival one after the other; those of minutes for a table of hours, too.
+    """
+    one, level = table.name.split("_")
+    if one not in PARTS:
+        return added([rows.collect()])
+    return coarser(rows, WIDTHS[level], PARTS[one]).sort("start_unix_nano", *PARTS[one]).collect()
+
 
 def number_of(hour: str) -> int:
     """Return the number of an hour of arrival: hours since 1970."""
@@ -125,10 +161,10 @@ def let_go(rollups: Rollups, gone: Sequence[str], keep_seconds: float | None = N
     """Let go of the traces of hours whose spans are gone, and of all rows that are too old; return how many files.
 
     keep_seconds: how long rows are kept that are not traces; for ever when not given. Hours are as old as they are
-    beside the newest one.
+    beside the newest one. Of a day in one file, those hours that are older wait for the last of it.
     """
     files = sum(table.let_go(gone) for table in (rollups.traces, rollups.carried))
-    hours = sorted({part.arrived for table in rollups.summed for part in table.parts()})
+    hours = sorted({part.arrived for table in rollups.every for part in table.parts()})
     if keep_seconds is None or not hours:
         return files
     first = number_of(hours[-1]) + 1 - keep_seconds / 3600

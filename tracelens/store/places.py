@@ -53,7 +53,7 @@ class Place(Protocol):
     def made(self) -> None: ...  # after
     def mend(self) -> None: ...  # before an appender reads
     def table(self) -> DeltaTable: ...
-    def stamp(self, version: int) -> int | None: ...  # changes with the log; None when there may be a newer version
+    def stamp(self, version: int) -> int | None: ...  # the same: no later version; None: there may be one
     def below(self, path: str, partition: str) -> Place: ...  # a table of its own within this one's
     def keep(self, frame: pl.DataFrame, path: str, *, level: int, rows: int) -> int: ...  # a file; returns its size
     def at(self, path: str) -> str: ...  # what polars is given to read a file
@@ -115,12 +115,15 @@ class Folder:
         return DeltaTable(str(self.path))
 
     def stamp(self, version: int) -> int | None:
-        """Return when the log's folder changed: two looks at it cost a thousandth of what an update does."""
+        """Return when the log's folder was changed: deltalake lists it to see that nothing came, thousands of names.
+
+        Two commits may have the same time, so that the next one is looked for by its name, too.
+        """
         log = self.path / LOG
-        try:
-            return None if (log / f"{version + 1:020}.json").exists() else log.stat().st_mtime_ns
-        except OSError:
-            return None
+        with suppress(FileNotFoundError):
+            changed = log.stat().st_mtime_ns
+            return None if (log / f"{version + 1:020}.json").exists() else changed
+        return None
 
     def below(self, path: str, partition: str) -> Place:
         return Folder(self.path / path, partition)
@@ -231,7 +234,7 @@ class Remote:
         return DeltaTable(self.url, storage_options=self.options)
 
     def stamp(self, version: int) -> int | None:
-        """Nothing: to ask is what an update does."""
+        """Return None: it takes a request as well."""
         del version
         return None
 

@@ -2,11 +2,13 @@
 
 Owns their files and commits. Which rows there are is the caller's; each table
 says by its application transaction up to which hour of arrival it has them, so
-that an hour is in it once, whoever makes it and however often it is tried.
+that an hour is in it once, whoever makes it and however often it is tried. Files
+of a day's hours are replaced by one that says the same in one commit, or not at all.
 """
 
 from __future__ import annotations
 
+import copy
 import json
 import time
 import uuid
@@ -21,7 +23,7 @@ from deltalake.transaction import AddAction, RemoveAction
 
 from tracelens.errors import StoreError
 from tracelens.store.places import Place, Swept
-from tracelens.store.table import CONFIGURATION
+from tracelens.store.table import CONFIGURATION, RACES
 
 FOLDER = "_rollups"  # readers of Delta pass over what begins so
 ARRIVED = "arrived"  # the hour of arrival its rows were made of, as a partition
@@ -29,6 +31,7 @@ LEVEL = 9  # of zstd: written once, read for years
 ROW_GROUP = 50_000
 APPLICATION = "settle"
 START = "start_unix_nano"
+HOUR_FILE, DAY_FILE = "part", "day"  # how the names of files begin
 CHECKPOINT_EVERY = 10  # commits, an hour of arrival each: what a reader who comes anew has to go through
 
 
@@ -37,11 +40,16 @@ class Part:
     """A file of rollup rows."""
 
     path: str  # relative to the table
-    arrived: str
+    arrived: str  # of a day, the last hour that is in it
     rows: int
     size: int
     first_nano: int
     last_nano: int
+
+    @property
+    def is_of_a_day(self) -> bool:
+        """Whether it holds the rows of several hours of arrival, of one day."""
+        return f"/{DAY_FILE}-" in self.path
 
 
 class Rollup:
@@ -54,24 +62,42 @@ class Rollup:
         self._is_mended = False
         self._listed: tuple[int, list[Part]] | None = None
         self._table: DeltaTable | None = None
+        self._stamp: int | None = None  # of the version it is at
+        self._still: tuple[int, list[Part]] | None = None  # what `settled` and `parts` say from then on
 
     def exists(self) -> bool:
         """Whether anything was ever put into it."""
         self._is_there = self._is_there or self.place.has_log()  # asked once: a table does not go
         return self._is_there
 
+    def still(self) -> Rollup:
+        """Return the table as it is now: what is added to it, replaced or let go of later is not seen by readers.
+
+        Its files are there for as long as removal leaves them to those who read them.
+        """
+        found = copy.copy(self)
+        if not self.exists():
+            found._still = -1, []
+        elif self._still is None:
+            table = self._current()
+            found._still = _settled(table), self._active(table)
+        return found
+
     def settled(self) -> int:
         """Return the number of the last hour of arrival that it holds, hours since 1970; -1 for none."""
-        if not self.exists():
-            return -1
-        found = self._current().transaction_version(APPLICATION)
-        return -1 if found is None else found
+        if self._still is not None:
+            return self._still[0]
+        return _settled(self._current()) if self.exists() else -1
 
     def parts(self) -> list[Part]:
         """Return the active files, those of the earliest arrival first."""
+        if self._still is not None:
+            return self._still[1]
         if not self.exists():
             return []
-        table = self._current()
+        return self._active(self._current())
+
+    def _active(self, table: DeltaTable) -> list[Part]:
         if self._listed is None or self._listed[0] != table.version():
             actions = pl.DataFrame(table.get_add_actions(flatten=True))
             found = [
@@ -126,27 +152,24 @@ class Rollup:
         number: of the hour. No rows are a commit, too: it says that the hour is done.
         """
         self._create()
-        table = self._current()
-        done = table.transaction_version(APPLICATION)
-        if done is not None and done >= number:
-            self.place.sync_log(-1)
-            return False
-        added = [self._write(rows.select(self.schema.names()).cast(self.schema), arrived)] if len(rows) else []
-        try:
-            self._commit(table, added, number)
-        except (CommitFailedError, Swept):  # somebody else settles the same hour, or it took too long
-            return False  # the file is left to `sweep`, which knows what is needed
-        return True
+        for _ in range(RACES):
+            table = self._current()
+            if _settled(table) >= number:
+                self.place.sync_log(-1)
+                return False
+            added = [self._write(rows, arrived, HOUR_FILE)] if len(rows) else []
+            with suppress(CommitFailedError, Swept):  # somebody else settles the same hour, or replaces others
+                self._commit(table, added, number)
+                return True  # else the file is left to `sweep`, which knows what is needed
+        raise self._lost()
 
-    def let_go(self, hours: Sequence[str]) -> int:
-        """Remove the rows made of some hours of arrival; return how many files that were."""
-        gone = [part for part in self.parts() if part.arrived in set(hours)]
-        if not gone:
-            return 0
-        with suppress(CommitFailedError):  # somebody else lets go of the same
-            self._commit(self._current(), _removed(gone), None)
-            return len(gone)
-        return 0
+    def replace(self, some: Sequence[Part], rows: pl.DataFrame) -> bool:
+        """Put one file in the place of those of a day's hours, in one commit, synced.
+
+        rows: say the same as theirs. Returns False, and changes nothing, when another process has removed any of them.
+        """
+        added = self._write(rows, max(part.arrived for part in some), DAY_FILE, data_change=False)
+        return self._exchange(some, [added])
 
     def swap(self, rows: pl.DataFrame, arrived: str, old: Sequence[Part] | None = None) -> str | None:
         """Put rows in the place of `old`, or beside all there is, in one commit, synced; return their file.
@@ -154,14 +177,22 @@ class Rollup:
         old: all files there are. None is returned, and nothing changes, when there are others by now.
         """
         self._create()
+        made = self._write(rows, arrived, HOUR_FILE)
         table = self._current()
-        if old is not None and {part.path for part in old} != {part.path for part in self.parts()}:
+        if old is not None and set(old) != set(self._active(table)):
             return None
-        made = self._write(rows.select(self.schema.names()).cast(self.schema), arrived)
         with suppress(CommitFailedError, Swept):
-            self._commit(table, [made, *_removed(old or ())], None)
+            self._commit(table, [made, *_removed(old or (), data_change=True)], None)
             return made.path
         return None  # the file is left to `sweep`
+
+    def let_go(self, hours: Sequence[str]) -> int:
+        """Remove the rows made of some hours of arrival; return how many files that were.
+
+        A day's file goes with the last hour that is in it. When another process removes files meanwhile, none is.
+        """
+        gone = [part for part in self.parts() if part.arrived in set(hours)]
+        return len(gone) if gone and self._exchange(gone, []) else 0
 
     def sweep(self, grace_seconds: float, stray_seconds: float) -> int:
         """Delete files that no version needs; see `fold.sweep`. Returns how many."""
@@ -179,8 +210,10 @@ class Rollup:
         """Return the reading handle at the newest version."""
         if self._table is None:
             self._table = self._fresh()
-        with self.place.told():
-            self._table.update_incremental()
+        if self._stamp is None or self.place.stamp(self._table.version()) != self._stamp:
+            with self.place.told():
+                self._table.update_incremental()
+            self._stamp = self.place.stamp(self._table.version())
         return self._table
 
     def _fresh(self) -> DeltaTable:
@@ -189,6 +222,25 @@ class Rollup:
                 return self.place.table()
         except (DeltaError, OSError) as error:
             raise StoreError(f"{self.place}: the rollup cannot be read: {error}. Is _delta_log whole?") from error
+
+    def _exchange(self, some: Sequence[Part], added: Sequence[AddAction]) -> bool:
+        """Remove files and add others; False, and nothing is changed, when any of them is not needed any more."""
+        removed = _removed(some, data_change=not added)
+        for _ in range(RACES):
+            table = self._current()
+            if not set(some) <= set(self._active(table)):  # asked of the version that is committed against
+                return False
+            try:
+                self._commit(table, [*added, *removed], None)
+            except CommitFailedError:  # somebody else adds an hour
+                continue
+            except Swept:
+                return False
+            return True
+        raise self._lost()
+
+    def _lost(self) -> StoreError:
+        return StoreError(f"{self.place}: {RACES} commits in a row lost against others. Try later.")
 
     def _create(self) -> None:
         if not self._is_mended:  # once: a power cut that tears a log ends us, too
@@ -232,8 +284,9 @@ class Rollup:
                 self.place.sync_checkpoint(current.version())
                 current.cleanup_metadata()
 
-    def _write(self, rows: pl.DataFrame, arrived: str) -> AddAction:
-        path = f"{ARRIVED}={arrived}/part-{uuid.uuid4().hex}.parquet"
+    def _write(self, rows: pl.DataFrame, arrived: str, kind: str, *, data_change: bool = True) -> AddAction:
+        rows = rows.select(self.schema.names()).cast(self.schema)
+        path = f"{ARRIVED}={arrived}/{kind}-{uuid.uuid4().hex}.parquet"
         size = self.place.keep(rows, path, level=LEVEL, rows=ROW_GROUP)
         stats = {
             "numRecords": len(rows),
@@ -246,20 +299,25 @@ class Rollup:
             size=size,
             partition_values={ARRIVED: arrived},
             modification_time=time.time_ns() // 1_000_000,
-            data_change=True,
+            data_change=data_change,
             stats=json.dumps(stats),
         )
 
 
-def _removed(parts: Sequence[Part]) -> list[RemoveAction]:
+def _removed(parts: Sequence[Part], *, data_change: bool) -> list[RemoveAction]:
     now = time.time_ns() // 1_000_000
     return [
         RemoveAction(
             path=part.path,
-            data_change=True,
+            data_change=data_change,
             deletion_timestamp=now,
             partition_values={ARRIVED: part.arrived},
             size=part.size,
         )
         for part in parts
     ]
+
+
+def _settled(table: DeltaTable) -> int:
+    found = table.transaction_version(APPLICATION)
+    return -1 if found is None else found

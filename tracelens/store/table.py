@@ -50,8 +50,8 @@ class Store:
     def __init__(self, location: str | Path) -> None:
         self.place: Place = place_of(location)
         self._table = self._fresh()
-        self._stamp: int | None = None  # of the log, when the handle was at its newest version
         _check_format(self.place, self._table)
+        self._stamp: int | None = None  # of the version that the table is at
         self._listed: tuple[int, list[DataFile]] | None = None
         self._synced = -1  # the commit up to which we know that all are on disk
 
@@ -97,11 +97,10 @@ class Store:
 
     def _current(self) -> DeltaTable:
         """Return the reading handle at the newest version."""
-        stamp = self.place.stamp(self._table.version())
-        if stamp is None or stamp != self._stamp:
+        if self._stamp is None or self.place.stamp(self._table.version()) != self._stamp:
             with self.place.told():
                 self._table.update_incremental()
-            self._stamp = stamp
+            self._stamp = self.place.stamp(self._table.version())
         return self._table
 
     def table(self) -> DeltaTable:
