@@ -34,7 +34,7 @@ FIRST_HOUR = 1_767_571_200 * 10**9  # 2026-01-05T00:00:00Z
 KEPT_BYTES = 400_000  # beside the newest hour: some fifty batches
 GRACE_SECONDS = 10.0  # longer than any query here
 MOST_SECONDS = 2.5  # from ready to the kill
-RUNS_A_DAY = 3  # each an hour of arrival after the one before: then comes the next day
+RUNS_A_DAY = 2  # each an hour of arrival after the one before: then comes the next day
 
 
 def batch(name: str) -> pl.DataFrame:
@@ -67,9 +67,9 @@ def care(path: str, who: str, run: int) -> None:
             fold(store, many=2)
         elif what < 0.88:
             compact(store, everything=True)
-        elif what < 0.91:
+        elif what < 0.92:
             settle(store, now=arrived / 1e9 + 301)  # the hour before is over
-        elif what < 0.93:
+        elif what < 0.95:
             merge(Rollups(store))
         elif what < 0.98:
             keep = Retention(size_bytes=hours(store)[-1].size + KEPT_BYTES)
