@@ -1,6 +1,6 @@
 """A store that is cared for while it is written, and killed: each span is there once, and readers see whole batches.
 
-Two processes append, import, fold, compact, settle, merge days and let go of hours, in a
+Two processes append, import, fold, compact, settle, draft, merge days and let go of hours, in a
 random order, until both are killed, and begin anew; a reader looks on all the while.
 """
 
@@ -23,7 +23,7 @@ from tests.builders import synthetic
 from tests.prove.rows import Row
 from tracelens.analysis import hops, profile
 from tracelens.importing import import_into
-from tracelens.settle import Rollups, let_go, merge, settle
+from tracelens.settle import Rollups, draft, let_go, merge, newest, settle
 from tracelens.settle import sweep as sweep_rollups
 from tracelens.store import Retention, Store, beyond, compact, files, fold, hours, retain, sweep
 from tracelens.verify import verify
@@ -69,8 +69,10 @@ def care(path: str, who: str, run: int) -> None:
             compact(store, everything=True)
         elif what < 0.92:
             settle(store, now=arrived / 1e9 + 301)  # the hour before is over
-        elif what < 0.95:
+        elif what < 0.94:
             merge(Rollups(store))
+        elif what < 0.96:
+            draft(store, least=1)
         elif what < 0.98:
             keep = Retention(size_bytes=hours(store)[-1].size + KEPT_BYTES)
             for hour in beyond(store, keep):
@@ -93,7 +95,9 @@ class Reader:
         """Look until told to stop, or something is wrong."""
         while not stop.is_set() and not self.wrong:
             try:
-                counts = _counts(Store.open(self.path))
+                store = Store.open(self.path)
+                counts, rollups = _counts(store), Rollups(store).still()
+                newest(rollups, rollups.settled())
             except Exception as error:  # whatever it is: a reader never errs
                 self.wrong.append(f"a reader failed: {error!r}")
                 return
@@ -146,7 +150,7 @@ def random_kills(folder: Path, times: int) -> Row:
     return Row(
         promise="kill -9 while a store is cared for loses nothing and doubles nothing; readers see whole batches",
         anchor="tracelens/store/FORMAT.md: Several at once",
-        tried="two that append, import, fold, compact, settle, merge days and let go of hours, at random instants",
+        tried="two that append, import, fold, compact, settle, draft, merge and let go of hours, at random instants",
         times=times,
         lost=lost,
         twice=twice,
