@@ -37,8 +37,8 @@ def written(measure: str, value: float | None) -> str:
     return f"{calls_per_second(round(1_000 * value), 1_000 * SECOND)} /s" if measure in RATES else duration(value)
 
 
-def drawing(page: Page, own: Own, found: Charted, actions: Sequence[Action]) -> Drawing:
-    """Return what is drawn of a chart."""
+def drawing(page: Page, own: Own, found: Charted, actions: Sequence[Action], said: str | None) -> Drawing:
+    """Return what is drawn of a chart. said: which spans were looked at, when those are not all."""
     limit = own.limit
     shown = found.totals.head(MOST_LINES)
     names = [_name(own, group) for group in shown["group"]]
@@ -68,11 +68,18 @@ def drawing(page: Page, own: Own, found: Charted, actions: Sequence[Action]) -> 
         limit=own.threshold,
         alert=_alert(page, own, found, lines, limit, whole),
         tone="bad" if limit is not None and any(_now(line, limit, whole) for line in lines) else "muted",
-        more=f"{count(hidden)} more {BY.get(own.by, own.by)}{'' if own.by in BY else ' values'} with fewer {counted}"
-        if hidden > 0
-        else None,
+        more=". ".join(part for part in (_hidden(own, hidden, counted), _newest(said)) if part) or None,
         actions=actions,
     )
+
+
+def _hidden(own: Own, hidden: int, counted: str) -> str:
+    values = "" if own.by in BY else " values"
+    return f"{count(hidden)} more {BY.get(own.by, own.by)}{values} with fewer {counted}" if hidden > 0 else ""
+
+
+def _newest(said: str | None) -> str:
+    return "" if said is None else f"The newest stretch of a long window, {said}"
 
 
 def _head(measure: str) -> str:

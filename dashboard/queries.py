@@ -14,7 +14,7 @@ import polars as pl
 
 from dashboard.courses import Course, course
 from dashboard.profiles import PathNode, Reason, Why, change_of, tree, why
-from dashboard.stretches import bounds, stretch
+from dashboard.stretches import Stretch, bounds, stretch
 from tracelens.lens import (
     ALL,
     Answer,
@@ -35,6 +35,7 @@ from tracelens.lens import (
     SourceInfo,
     TraceAnswer,
 )
+from tracelens.lens.charts import is_rolled
 
 __all__ = ["QUERIES", "Overview", "PathNode", "Paths", "Reason", "RoutePage", "Slow", "Why"]
 
@@ -307,10 +308,19 @@ def spread(
     return lens.heatmap(a, key, 1, steps), lens.heatmap(question, key, 1, steps)
 
 
-def chart(lens: Lens, question: Question, measure: str, by: str, where: str, points: int) -> Charted:
-    """Return a chart of one measure over time; where: its own filter, beside the bar's."""
+def chart(
+    lens: Lens, question: Question, measure: str, by: str, where: str, points: int
+) -> tuple[Charted, Stretch | None]:
+    """Return a chart of one measure over time; where: its own filter, beside the bar's.
+
+    With it comes what of a long window it was made of, where rollups do not tell what it shows.
+    """
     narrowed = replace(question, where=(*question.where, where)) if where else question
-    return lens.chart(narrowed, Chart(measure=measure, by=by), points)
+    asked = Chart(measure=measure, by=by)
+    if is_rolled(asked) and lens.routes(narrowed).method.percentile != "exact":
+        return lens.chart(narrowed, asked, points), None
+    looked = stretch(lens, narrowed, None)
+    return lens.chart(looked.narrow(narrowed), asked, points), looked
 
 
 def trace(lens: Lens, question: Question, trace_id: str) -> TraceAnswer:

@@ -12,6 +12,7 @@ from dashboard import page as pages
 from dashboard import sides, state
 from dashboard.page import Page
 from dashboard.sides import Sides, Version
+from dashboard.stretches import Stretch
 
 FILTERS = {
     "a": "A, for example res.cloud.availability_zone=eu-a",
@@ -20,6 +21,10 @@ FILTERS = {
 ONE_VERSION = (
     "No service served this window in two versions. Choose a longer window, and set service.version where spans are "
     "made: OTEL_RESOURCE_ATTRIBUTES=service.version=1.4.2."
+)
+ONE_LATELY = (
+    "No service ran in two versions in the newest stretch, and of a long window that is where versions are looked for. "
+    "Choose a shorter window around a deployment."
 )
 NO_FILTER = "Write a filter for each side above; an empty side is all calls. The filter of the bar holds for both."
 
@@ -87,10 +92,12 @@ def _bound_changed(name: str) -> None:
 
 
 def _versions(page: Page) -> Sides | str:
-    rows: pl.DataFrame = page.ask("versions")
+    looked: Stretch = page.ask("stretch", None)
+    rows: pl.DataFrame = page.ask_about(looked.narrow(page.question), "versions")
     known = sides.several(rows)
     if not known:
-        return ONE_VERSION
+        said = looked.said(page.zone)
+        return ONE_VERSION if said is None else f"{ONE_LATELY} {said}."
     service = page.state.page.get("of", "")
     if service not in known:
         service = next(iter(known))

@@ -53,8 +53,12 @@ def bounds(question: Question, source: SourceInfo) -> tuple[int, int]:
     return start, max(end, start + 1)
 
 
-def stretch(lens: Lens, question: Question, until_nano: int | None, most: int = MOST_SPANS) -> Stretch:
-    """Return the newest whole minutes of a window, until a moment of it, that hold no more than so many spans."""
+def stretch(lens: Lens, question: Question, until_nano: int | None, most: int | None = None) -> Stretch:
+    """Return the newest whole minutes of a window, until a moment of it, that hold no more than so many spans.
+
+    most: spans; MOST_SPANS when not given.
+    """
+    most = most or MOST_SPANS
     whole = lens.routes(question).source
     start, end = bounds(question, whole)
     if whole.spans <= most:

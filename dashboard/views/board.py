@@ -18,7 +18,7 @@ from dashboard.format import count
 from dashboard.page import Page
 from dashboard.views import empty
 from tracelens.errors import TracelensError, UsageError
-from tracelens.lens import Answer, Charted
+from tracelens.lens import Answer
 
 POINTS = 60
 NEW = "new"  # in the URL: the chart that is being made
@@ -173,11 +173,12 @@ def _chart(page: Page, own: Own, at: int | None) -> str | None:
     """Draw one chart; return what was pressed on it. at: its place; None for one not on the board yet."""
     key = "chart_preview" if at is None else f"chart_{at}"
     try:
-        found: Charted = page.ask("chart", own.measure, own.by, own.where, POINTS)
+        found, looked = page.ask("chart", own.measure, own.by, own.where, POINTS)
     except TracelensError as error:
         headline([run(own.name, strong=True)], key=f"{key}_wrong", callout=[run(str(error))], tone="bad")
         return None
-    return chart(drawing(page, own, found, () if at is None else ACTIONS), key=key)
+    said = None if looked is None else looked.said(page.zone)
+    return chart(drawing(page, own, found, () if at is None else ACTIONS, said), key=key)
 
 
 def _press(shelf: shelves.Boards, chosen: str, board: Board, text: str | None, at: int, pressed: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import streamlit as st
@@ -16,7 +17,7 @@ from dashboard.components.flame import flame
 from dashboard.components.headline import Run, headline, run
 from dashboard.components.table import Column, Row, table
 from dashboard.export import csv_button
-from dashboard.format import count, duration, layer_suffix
+from dashboard.format import compact, count, duration, layer_suffix
 from dashboard.page import Page
 from dashboard.picker import asked
 from dashboard.sidepicker import ask
@@ -26,6 +27,7 @@ from tracelens.lens import Answer, Comparison, Heatmap, Question
 from tracelens.lens.compare import rose
 
 MINUTE = 60_000_000_000  # nanoseconds; of shorter windows the milliseconds are told
+MOST_SPANS = 250_000  # of a side: both are looked at as quickly as one stretch of another page
 MOST_ROUTES = 200  # drawn; more are found with the filter
 NODES = 12
 STEPS = 240  # of an outline before it is smoothed
@@ -52,6 +54,7 @@ def draw(page: Page) -> None:
     if isinstance(told, str):
         _advise(page, told)
         return
+    told, said = _newest(page, told)
     found: Comparison = page.ask_about(told.b, "compare", *sides.arguments(told.a), None)
     shown = list(changes.routes(found.rows))
     if not any(one.measures["calls"]["n_a"] for one in shown) or not any(one.measures["calls"]["n_b"] for one in shown):
@@ -62,7 +65,7 @@ def draw(page: Page) -> None:
         [run("Compare", strong=True)],
         key="head",
         status=pages.status(page, found.b, found.method),
-        sub=_sub(page, told, shown),
+        sub=[*_sub(page, told, shown), *said],
         callout=_sentence(shown),
         tone=_tone(shown),
     )
@@ -79,6 +82,16 @@ def draw(page: Page) -> None:
     )
     csv_button(found.rows, "comparison")
     _panel(page, told, chosen)
+
+
+def _newest(page: Page, told: Sides) -> tuple[Sides, list[Run]]:
+    """Return the newest stretch of each side, and words for it; all of them where they are not long."""
+    a, b = (page.ask_about(side, "stretch", None, MOST_SPANS) for side in (told.a, told.b))
+    if a.whole and b.whole:
+        return told, []
+    spans = f"{compact(a.of_spans)} and {compact(b.of_spans)} spans"
+    newest = [run(f". Of long sides, {spans}, the newest stretch is compared")]
+    return replace(told, a=a.narrow(told.a), b=b.narrow(told.b)), newest
 
 
 def _open(row: str) -> None:

@@ -19,6 +19,7 @@ from dashboard.export import csv_button
 from dashboard.format import compact, count, duration, split
 from dashboard.kinds import KINDS, kind
 from dashboard.page import Page
+from dashboard.stretches import Stretch
 from dashboard.views import empty
 from tracelens.lens import Answer, TraceAnswer
 
@@ -32,7 +33,8 @@ Finding = Mapping[str, Any]  # a FINDINGS row
 
 def draw(page: Page) -> None:
     """Draw the page."""
-    known: Answer = page.ask("findings")
+    looked: Stretch = page.ask("stretch", None)
+    known: Answer = page.ask_about(looked.narrow(page.question), "findings")
     if not known.source.spans or page.ask("routes").rows.is_empty():
         empty.draw(page, known.source, known.method)
         return
@@ -44,7 +46,7 @@ def draw(page: Page) -> None:
         [run("Findings", strong=True)],
         key="head",
         status=pages.status(page, known.source, known.method),
-        sub=[run(_sub(known, rows, order))],
+        sub=[run(_sub(known, rows, order, looked.said(page.zone)))],
         callout=_sentence(rows),
         tone="warn" if any(_costs(row) for row in rows) else "calm",
     )
@@ -77,9 +79,12 @@ def _order(order: str) -> None:
     )
 
 
-def _sub(known: Answer, rows: list[dict[str, Any]], order: str) -> str:
+def _sub(known: Answer, rows: list[dict[str, Any]], order: str, said: str | None) -> str:
+    """Return how much was found where. said: which spans were looked at, when those are not all."""
     found = f"{count(len(rows))} finding{'s' * (len(rows) != 1)}"
-    return f"{found} in {compact(known.source.traces)} traces, by {ORDERS[order]}" if rows else f"{found}"
+    if rows:
+        found += f" in {compact(known.source.traces)} traces, by {ORDERS[order]}"
+    return found if said is None else f"{found}. Of a long window the newest stretch is looked at, {said}."
 
 
 def _costs(row: Finding) -> bool:

@@ -11,12 +11,15 @@ from streamlit.testing.v1 import AppTest
 from streamlit.util import calc_hash
 
 import dashboard
+from dashboard import stretches
+from dashboard.views import compare
 from tests import s3
 from tests.dashboard import shop
 from tracelens.store import Store
 
 SCRIPT = Path(dashboard.__file__).parent / "app.py"
 MINUTE = 60_000_000_000
+NOON = 1_790_000_000 * 10**9
 
 
 def run(source: Path | str, monkeypatch: pytest.MonkeyPatch, page: str = "overview", **params: str) -> AppTest:
@@ -279,3 +282,34 @@ def test_overview_of_object_storage(monkeypatch: pytest.MonkeyPatch) -> None:
         shop.store(url, shop.spans(200, 1_767_571_200 * 10**9, 60 * MINUTE))
         shown = drawn(run(url, monkeypatch, window="all"))
         assert len(shown["routes"]["rows"]) == 8
+
+
+@pytest.mark.usefixtures("_narrow")
+def test_of_a_long_window_findings_comparisons_and_charts_are_those_of_its_newest_stretch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And say so: to look at all spans of a day would keep somebody waiting for a minute."""
+    shop.store(tmp_path / "store", shop.spans(600, NOON, 60 * MINUTE))
+    found = drawn(run(tmp_path, monkeypatch, "findings", window="all"))
+    assert "Of a long window the newest stretch is looked at, " in words(found["head"]["sub"])
+    compared = drawn(run(tmp_path, monkeypatch, "compare", window="all"))
+    assert "spans, the newest stretch is compared" in words(compared["head"]["sub"])
+    rows = compared["routes"]["rows"]
+    calls = [int(row["cells"][at].replace(",", "")) for row in rows for at in (1, 2)]
+    assert 0 < sum(calls) < 1_000
+    versions = drawn(run(tmp_path, monkeypatch, "compare", window="all", by="version"))
+    assert "in the newest stretch" in words(versions["head"]["callout"])
+    board = {
+        key: one for key, one in drawn(run(tmp_path, monkeypatch, "board", window="all")).items() if "chart" in key
+    }
+    newest = [
+        one["measure"] for one in board.values() if "The newest stretch of a long window, " in (one["more"] or "")
+    ]
+    assert "path" in newest
+
+
+@pytest.fixture
+def _narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every window with more than 1,000 spans counts as long."""
+    monkeypatch.setattr(stretches, "MOST_SPANS", 1_000)
+    monkeypatch.setattr(compare, "MOST_SPANS", 1_000)
