@@ -169,7 +169,7 @@ def status(page: Page, info: SourceInfo, method: Method) -> dict[str, Any]:
     if covered is not None:
         runs.append(run(f"coverage {percent(covered)} ·"))
     exact = method.percentile == "exact"
-    runs.append(run("exact" if exact else f"sketch, ±{100 * method.relative_error:.0f} %"))
+    runs.append(run("exact" if exact else f"sketch ±{100 * method.relative_error:.0f} %"))
     if page.lens.source.live and not page.live:
         runs += [run("·"), run("refresh", link="refresh")]
     return {"state": kind, "runs": runs}

@@ -72,11 +72,16 @@ export function curve(from, to, { node, down }) {
   const mix = (at, axis) =>
     (1 - at) ** 3 * a[axis] + 3 * (1 - at) ** 2 * at * c[axis] + 3 * (1 - at) * at ** 2 * d[axis] + at ** 3 * b[axis];
   // Labels of lines that leave one service together stand nearer to where they part.
-  let at = 0.56;
-  if (down && !back) at = reached(within(mix(at, 'y'), ...to.free), (part) => mix(part, 'y'));
+  let [at, aside] = [0.56, 0];
+  if (down && !back) {
+    const middle = mix(at, 'y');
+    const free = within(middle, ...to.free);
+    at = reached(free, (part) => mix(part, 'y'));
+    if (free < middle) aside = (to.x - from.x) / 4; // they have hardly parted yet there
+  }
   return {
     d: `M${a.x},${a.y} C${c.x},${c.y} ${d.x},${d.y} ${b.x},${b.y}`,
-    middle: { x: mix(at, 'x'), y: mix(at, 'y') },
+    middle: { x: mix(at, 'x') + aside, y: mix(at, 'y') },
     end: b,
     way: down ? { x: 0, y: sign } : { x: sign, y: 0 },
   };
