@@ -1,6 +1,6 @@
 """How long questions of a store take as it grows: by one process, cold and warm, and in how much memory.
 
-    python -m tests.bench.questions --most 10000000 --plot docs/store.svg
+    python -m tests.bench.questions --most 10000000 --day --plot docs/store.svg
 
 The store is a day of the recorded shop (or 30), its traces again and again,
 each slower or faster by chance; all hours are settled but the last, which has a draft. Cold is a
@@ -136,11 +136,11 @@ def peak() -> int:
     return int(told) << 10
 
 
-def grow(most: int) -> list[dict[str, Any]]:
-    """Return rows of figures: a day of 10⁵ spans and ten times as many until `most`, and 30 days of as many."""
+def grow(most: int, *, month: bool) -> list[dict[str, Any]]:
+    """Return rows of figures: a day of 10⁵ spans and ten times as many until `most`; month: and 30 days of as many."""
     sizes = [(10**power, 24) for power in range(5, 12) if 10**power <= most]
     rows = []
-    for spans, hours in [*sizes, (sizes[-1][0], 720)]:  # the last tells of a month
+    for spans, hours in [*sizes, *([(sizes[-1][0], 720)] if month else [])]:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "store")
             store = filled(path, spans, hours)
@@ -203,13 +203,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--most", type=int, default=1_000_000)
     parser.add_argument("--plot", type=Path)
+    parser.add_argument("--day", action="store_true", help="of a day only: a month takes most of an hour to fill")
     parser.add_argument("--ask", choices=QUESTIONS, help=argparse.SUPPRESS)
     parser.add_argument("--store", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.ask:
         print(json.dumps(ask(options.store, options.ask)))
         return
-    rows = grow(options.most)
+    rows = grow(options.most, month=not options.day)
     if options.plot:
         options.plot.write_text(plot(rows))
 
