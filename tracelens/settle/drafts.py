@@ -25,7 +25,7 @@ from tracelens.analysis.settled import facts
 from tracelens.learned import Evidence
 from tracelens.names import NOTHING
 from tracelens.needed import is_needed, with_left_out
-from tracelens.settle.made import Chunk, Made, Range, in_range, late_of, made_of, ranges_of, within
+from tracelens.settle.made import Chunk, Made, Range, going_on, in_range, late_of, made_of, ranges_of, within
 from tracelens.settle.tables import Rollups, digest, known_traces, name_of, number_of
 from tracelens.store import Store
 from tracelens.store.files import DataFile
@@ -33,7 +33,6 @@ from tracelens.store.rollups import Part
 from tracelens.taught import Taught
 
 LEAST_ROWS = 50_000  # spans that are left: fewer are looked at in a fifth of a second
-TAIL_NANO = MINUTE_NANO  # before the last span came: traces that may go on
 SUMMED = {"routes": ROUTE_PARTS, "edges": EDGE_PARTS, "facts": FACT_PARTS}
 
 
@@ -211,15 +210,7 @@ class _Making:
         is_late = pl.col("trace_id").is_in(late.implode())
         self.late[part] = late.to_frame()
         rest = spans.filter(~is_late)
-        came = pl.col("received_unix_nano").max()
-        going = (
-            rest.lazy()
-            .group_by("trace_id")
-            .agg(came=came, start_unix_nano=pl.col("start_time_unix_nano").min())
-            .filter(pl.col("came") >= self.last_nano - TAIL_NANO)
-            .select("trace_id", "start_unix_nano")
-            .collect()
-        )
+        going = going_on(rest, self.last_nano)
         over = rest.join(going, on="trace_id", how="anti")
         return Chunk(over, late_of(spans.filter(is_late)), going)
 

@@ -25,17 +25,14 @@ from tracelens.analysis.rollups import (
     ARRIVED,
     HOUR_NANO,
     LATE,
-    MINUTE_NANO,
     drawn_facts,
 )
 from tracelens.analysis.settled import facts
 from tracelens.needed import is_needed, with_left_out
-from tracelens.settle.made import Chunk, Made, Range, in_range, late_of, made_of, ranges_of, within
+from tracelens.settle.made import TAIL_NANO, Chunk, Made, Range, going_on, in_range, late_of, made_of, ranges_of, within
 from tracelens.settle.tables import CARRIED, WIDTHS, Rollups, added_up, known_traces, name_of, number_of
 from tracelens.taught import Taught
 from tracelens.threads import each
-
-TAIL_NANO = MINUTE_NANO  # before the last span of an hour came: traces that may go on; and after it, when they do
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,15 +141,7 @@ class Hour:
 
     def _carried(self, mine: pl.DataFrame, inside: pl.Expr) -> pl.DataFrame:
         """Return the traces that go on in the next hour."""
-        came = pl.col("received_unix_nano").max()
-        open_ = (
-            mine.lazy()
-            .group_by("trace_id")
-            .agg(came=came, start_unix_nano=pl.col("start_time_unix_nano").min())
-            .filter(pl.col("came") >= self.last_nano - TAIL_NANO)
-            .filter(~_among(self.came_over))
-            .collect()
-        )
+        open_ = going_on(mine.filter(~_among(self.came_over)), self.last_nano)
         if open_.is_empty() or not self.after:
             return CARRIED.to_frame()
         soon = pl.col("received_unix_nano") < self.last_nano + TAIL_NANO

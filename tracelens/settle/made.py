@@ -17,7 +17,7 @@ from tracelens.analysis import hops
 from tracelens.analysis.critical_path import ticks
 from tracelens.analysis.kinds import Judgement, judge, kinds
 from tracelens.analysis.kinds import merge as merge_kinds
-from tracelens.analysis.rollups import TAUGHT, added
+from tracelens.analysis.rollups import MINUTE_NANO, TAUGHT, added
 from tracelens.analysis.settled import rows_of
 from tracelens.calls import calls
 from tracelens.learned import Evidence, merge
@@ -27,6 +27,7 @@ from tracelens.store.files import DataFile
 from tracelens.taught import Taught
 
 MOST_ROWS = 250_000  # spans linked at once: in 0.6 GB of memory, beside a collector's writer
+TAIL_NANO = MINUTE_NANO  # before the last span came: traces that may go on
 
 Range = tuple[bytes | None, bytes | None]  # trace ids in [low, high); None is an open end
 
@@ -140,6 +141,13 @@ def in_range(files: Sequence[DataFile], part: Range) -> list[DataFile]:
         if file.traces is None
         or ((high is None or file.traces[0] < high.hex()) and (low is None or file.traces[1] >= low.hex()))
     ]
+
+
+def going_on(spans: pl.DataFrame, last_nano: int) -> pl.DataFrame:
+    """Return CARRIED rows of traces of which a span came in the last minute before a moment."""
+    came = pl.col("received_unix_nano").max()
+    traces = spans.lazy().group_by("trace_id").agg(came=came, start_unix_nano=pl.col("start_time_unix_nano").min())
+    return traces.filter(pl.col("came") >= last_nano - TAIL_NANO).select(CARRIED.names()).collect()
 
 
 def late_of(spans: pl.DataFrame | None = None) -> pl.DataFrame:
