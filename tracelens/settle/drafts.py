@@ -20,20 +20,20 @@ from functools import cached_property
 
 import polars as pl
 
-from tracelens.analysis.rollups import EDGE_PARTS, FACT_PARTS, HOUR_NANO, LATE, MINUTE_NANO, ROUTE_PARTS, added, coarser
+from tracelens.analysis.rollups import HOUR_NANO, LATE
 from tracelens.analysis.settled import facts
 from tracelens.learned import Evidence
 from tracelens.names import NOTHING
 from tracelens.needed import is_needed, with_left_out
 from tracelens.settle.made import Chunk, Made, Range, going_on, in_range, late_of, made_of, ranges_of, within
-from tracelens.settle.tables import Rollups, digest, known_traces, name_of, number_of
+from tracelens.settle.tables import Rollups, added_up, digest, known_traces, name_of, number_of
 from tracelens.store import Store
 from tracelens.store.files import DataFile
 from tracelens.store.rollups import Part
 from tracelens.taught import Taught
 
 LEAST_ROWS = 50_000  # spans that are left: fewer are looked at in a fifth of a second
-SUMMED = {"routes": ROUTE_PARTS, "edges": EDGE_PARTS, "facts": FACT_PARTS}
+SUMMED = ("routes", "edges", "facts", "profiles")
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def newest(rollups: Rollups, settled: int, taught: Taught = NOTHING) -> Draft | 
     if len(found) != 1:
         return None
     packed = dict(rollups.drafts.read(found).select("name", "data").collect().iter_rows())
-    tables = {name: packed.pop(name) for name in (*SUMMED, "profiles")}
+    tables = {name: packed.pop(name) for name in SUMMED}
     frames = {name: _unpacked(data) for name, data in packed.items()}
     there = {part.path: part for part in rollups.drafted.parts()}
     paths = frames["traces"]["path"].to_list()
@@ -227,21 +227,19 @@ class _Making:
         before, new = self.left.draft, made.tables
         seen = facts({LATE: self.left.late(pl.concat(self.passed.values()))})
         new["facts"] = pl.concat([new["facts"], facts({LATE: made.late["start_unix_nano"]}), seen])
-        every = {
-            name: [new[name]] if before is None else [before.table(name), new[name]] for name in new if name != "traces"
-        }
         known = [] if before is None else [before.late]
         frames = {
             "taught": pl.DataFrame({"taught": [digest(self.taught)]}),
             "traces": pl.DataFrame({"path": paths}, schema={"path": pl.String}),
             "late": pl.concat([*known, *self.late.values()]).unique(),
             "held": pl.DataFrame({"path": [*held], "rows": [*held.values()]}),
-            "profiles": added(every["profiles"]),
             **{f"evidence.{one.name}": getattr(made.evidence, one.name) for one in fields(Evidence)},
         }
-        for name, parts in SUMMED.items():
-            cells = coarser(pl.concat(every[name]).lazy(), MINUTE_NANO, parts)
-            frames[name] = cells.sort("start_unix_nano", *parts).collect()
+        rollups = self.left.rollups
+        for name in SUMMED:
+            table = rollups.profiles if name == "profiles" else getattr(rollups, name)["minutes"]
+            rows = [new[name]] if before is None else [before.table(name), new[name]]
+            frames[name] = added_up(table, pl.concat(rows).lazy())
         start = [(self.left.settled + 1) * HOUR_NANO] * len(frames)
         return pl.DataFrame(
             {"start_unix_nano": start, "name": [*frames], "data": [_packed(one) for one in frames.values()]}
