@@ -229,7 +229,7 @@ def test_killed_between_a_file_and_its_commit_nothing_is_lost_or_twice(store: St
         assert all(rows[name].equals(found[name]) for name in rows)
     merge(Rollups(store))
     sweep(Rollups(store), grace_seconds=-1)
-    there = {path.name for path in store.path.glob("_rollups/*/*/*.parquet")}  # type: ignore[union-attr]  # a folder
+    there = {path.name for path in store.path.glob("_rollups/*/*/*.parquet")}
     assert there == {Path(part.path).name for table in Rollups(store).every for part in table.parts()}
     found = sums(store)
     assert all(rows[name].equals(found[name]) for name in rows)
