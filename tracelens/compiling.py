@@ -43,10 +43,11 @@ def _decoders() -> None:
 
 
 def _analysis() -> None:
-    from tracelens.analysis import findings, fixes, hops, profile, shares, whatif
+    from tracelens.analysis import findings, fixes, hops, profile, series, shares, whatif
 
     hops.warm()  # links and folds
     profile.warm()  # walks and sums
+    series.warm()
     shares.warm()
     whatif.warm()
     fixes.warm()

@@ -128,18 +128,6 @@ def test_weighted_calls_stand_for_more() -> None:
     assert all(near(found[name], truth[name]) for name in ("p50_nano", "p90_nano", "p99_nano", "mean_nano"))
 
 
-def test_a_series_counts_each_call_once() -> None:
-    every = table(durations("log-normal", 1), 1)
-    start = 1_700_000_000 * 10**9 // MINUTE_NANO * MINUTE_NANO
-    end = start + 190 * MINUTE_NANO
-    cells = rollups.route_cells(every.lazy(), MINUTE_NANO)
-    truth = exact.series(every.lazy(), start, end, 19, ("service", "route")).collect()
-    found = rollups.series(cells, start, end, 19, ("service", "route"))
-    assert found.schema == truth.schema
-    assert found.drop("p50_nano", "p90_nano", "p99_nano").equals(truth.drop("p50_nano", "p90_nano", "p99_nano"))
-    assert all(near(found[name], truth[name]) for name in ("p50_nano", "p90_nano", "p99_nano"))
-
-
 @pytest.mark.parametrize("gateways", [True, False])
 def test_edges_have_the_sums_of_all_requests(gateways: bool) -> None:
     forest = link(synthetic(5_000, seed=4))

@@ -16,7 +16,7 @@ from tracelens import histogram
 from tracelens.analysis.coverage import COVERAGE, REASONS
 from tracelens.analysis.edges import EDGES, busiest
 from tracelens.analysis.profile import PROFILE_BUCKETS, merge
-from tracelens.analysis.routes import KEY, ROUTES, SERIES, Z95, by_impact
+from tracelens.analysis.routes import KEY, ROUTES, Z95, by_impact
 from tracelens.learned import DRAWS
 
 MINUTE_NANO = 60_000_000_000
@@ -251,44 +251,10 @@ def summary(cells: pl.LazyFrame, *, weighted: bool = False) -> pl.DataFrame:
     return every.select("n", "calls", "errors", "p50_nano", "p90_nano", "p99_nano", "censored", "error_rate")
 
 
-def stretches(cells: pl.LazyFrame, start_nano: int, end_nano: int, points: int) -> pl.LazyFrame:
-    """Return what `series` looks at of cells, added up: each is at the start of its stretch, its names categories."""
-    keys = ("start_unix_nano", "service", "route", "is_root", "error", "censored", "bucket")
-    names = pl.col("service", "route")  # by their numbers: of a day there are a million cells
-    return (
-        cells.with_columns(_stretch(start_nano, end_nano, points), names.cast(pl.Categorical()))
-        .group_by(keys)
-        .agg(pl.col("n", "weight").sum(), pl.col("max_nano").max())
-    )
-
-
-def _stretch(start_nano: int, end_nano: int, points: int) -> pl.Expr:
-    """Return the start of the stretch that a cell is in: that where it begins."""
-    width = max((end_nano - start_nano) // points, 1)
-    return ((pl.col("start_unix_nano") - start_nano) // width).clip(0, points - 1) * width + start_nano
-
-
-def series(
-    cells: pl.LazyFrame, start_nano: int, end_nano: int, points: int, by: Sequence[str], *, weighted: bool = False
-) -> pl.DataFrame:
-    """Return SERIES in `points` equal stretches of [start_nano, end_nano): a cell is where it begins."""
-    placed = cells.with_columns(bucket_start_unix_nano=_stretch(start_nano, end_nano, points))
-    missing = [pl.lit(None, pl.String).alias(name) for name in ("service", "route") if name not in by]
-    return (
-        measured(placed, (*by, "bucket_start_unix_nano"), weighted=weighted, mean=False)
-        .with_columns(missing)
-        .select(SERIES.names())
-        .cast(SERIES)
-        .sort("service", "route", "bucket_start_unix_nano")
-        .collect()
-    )
-
-
-def measured(cells: pl.LazyFrame, keys: Sequence[str], *, weighted: bool = False, mean: bool = True) -> pl.LazyFrame:
-    """Return a row for each group of cells: its keys, counts, percentiles and mean. mean: stretches hold no sums."""
+def measured(cells: pl.LazyFrame, keys: Sequence[str], *, weighted: bool = False) -> pl.LazyFrame:
+    """Return a row for each group of cells: its keys, counts, percentiles and mean."""
     counted = cells.group_by(keys).agg(**_counts())
-    means = {"mean_nano": _mean(weighted=weighted)} if mean else {}
-    times = _timed(_by_bucket(cells, keys), keys, weighted=weighted, **means)
+    times = _timed(_by_bucket(cells, keys), keys, weighted=weighted, mean_nano=_mean(weighted=weighted))
     return counted.join(times, on=keys, how="left", validate="1:1", nulls_equal=True)
 
 

@@ -21,6 +21,7 @@ from tracelens.analysis.bands import Band
 from tracelens.analysis.edges import without_gateways
 from tracelens.analysis.profile import cut
 from tracelens.analysis.rollups import HOUR_NANO, MINUTE_NANO
+from tracelens.analysis.series import series
 from tracelens.analysis.settled import profile_cells
 from tracelens.lens.analysed import Analysed, Memory, Still
 from tracelens.lens.long_profile import sums
@@ -42,6 +43,7 @@ NO_KEYS: tuple[str, ...] = ()  # of edges and profiles
 REMEMBERED = 4
 LOOK_SECONDS = 60.0  # between two looks whether files are needed yet: those that are not are left for ten minutes
 MAX_NANO = (1 << 63) - 1
+SERIES_ROWS = 100_000  # cells of minutes that are looked at together: they stay in the processor's cache
 FINE = 6  # hours: stretches of a series that are shorter are made of minutes
 
 
@@ -89,7 +91,8 @@ class Long:
     draft: Draft | None = None  # of what came after that
     _looked: float = field(default_factory=time.monotonic, init=False, repr=False)
     _cells: dict[int, pl.DataFrame] = field(default_factory=dict, init=False, repr=False)
-    _in_stretches: dict[int, pl.DataFrame] = field(default_factory=dict, init=False, repr=False)  # by their number
+    # Of first calls of traces and of routes, by the number of stretches.
+    _series: dict[int, tuple[pl.DataFrame, pl.DataFrame]] = field(default_factory=dict, init=False, repr=False)
     _sums: dict[Route | None, pl.DataFrame] = field(default_factory=dict, init=False, repr=False)  # of profiles
 
     @cached_property
@@ -128,14 +131,12 @@ class Long:
         """Return SERIES rows of one route, or of every route and (service null) of all first calls of traces."""
         start, end = self.bounds
         wide = HOUR_NANO if (end - start) // points >= FINE * HOUR_NANO else MINUTE_NANO
-        cells = self._stretches(wide, points)
-        one = ("service", "route")
-        if route is not None:
-            rows = rollups.series(cells.filter(is_route(route)), start, end, points, one, weighted=self.weighted)
-        else:
-            roots = rollups.series(cells.filter("is_root"), start, end, points, (), weighted=self.weighted)
-            each = rollups.series(cells, start, end, points, one, weighted=self.weighted)
-            rows = pl.concat([roots, each])
+        if points not in self._series:
+            # Those of minutes are many and nothing else looks at them: they are not kept.
+            cells = [self.cells(wide)] if wide == HOUR_NANO else self._some_cells(wide, SERIES_ROWS)
+            self._series[points] = series(cells, start, end, points, weighted=self.weighted)
+        roots, each = self._series[points]
+        rows = pl.concat([roots, each]) if route is None else each.filter(is_route(route))
         return Answer(rows=rows, source=self.info, method=self.method)
 
     def edges(self, *, gateways: bool) -> Answer:
@@ -186,24 +187,16 @@ class Long:
     def cells(self, wide: int) -> pl.LazyFrame:
         """Return ROUTE_CELLS that the question is about. wide: an hour where cells may be that wide, or a minute."""
         if wide not in self._cells:
-            self._cells[wide] = self._all_cells(wide).collect()
+            self._cells[wide] = pl.concat(self._some_cells(wide)).collect()
         return self._cells[wide].lazy()
 
-    def _all_cells(self, wide: int) -> pl.LazyFrame:
-        """Return the same, not read yet."""
+    def _some_cells(self, wide: int, most: int = MAX_NANO) -> list[pl.LazyFrame]:
+        """Return the same in parts of some `most` rows, not read yet."""
         table = self.tail.selected(self.question).lazy()
-        cells = pl.concat([self._scan("routes", wide), rollups.route_cells(table, MINUTE_NANO)])
+        parts = [*self._scans("routes", wide, most), rollups.route_cells(table, MINUTE_NANO)]
         for condition in self.question.conditions:
-            cells = cells.filter(of_call(condition))
-        return cells
-
-    def _stretches(self, wide: int, points: int) -> pl.LazyFrame:
-        """Return the cells of a series, which are fewer: they are kept, and each series adds them up."""
-        if points not in self._in_stretches:
-            cells = self.cells(wide) if wide == HOUR_NANO else self._all_cells(wide)  # those other answers look at, too
-            found = rollups.stretches(cells, *self.bounds, points)
-            self._in_stretches[points] = found.collect()
-        return self._in_stretches[points].lazy()
+            parts = [part.filter(of_call(condition)) for part in parts]
+        return parts
 
     @cached_property
     def _fresh_profiles(self) -> pl.DataFrame:
@@ -223,17 +216,26 @@ class Long:
         return self._scan("facts", HOUR_NANO).collect()
 
     def _scan(self, name: str, wide: int) -> pl.LazyFrame:
-        """Return the cells of the window: of hours where they are whole and may be as wide, else of minutes."""
+        return pl.concat(self._scans(name, wide))
+
+    def _scans(self, name: str, wide: int, most: int = MAX_NANO) -> list[pl.LazyFrame]:
+        """Return the cells of the window: of hours where they are whole and may be as wide, else of minutes.
+
+        most: rows of each part, about.
+        """
         tables: dict[str, Rollup] = getattr(self.rollups, name)
         start, end = self.bounds
         first, last = -(-start // HOUR_NANO) * HOUR_NANO, end // HOUR_NANO * HOUR_NANO
-        drafted = [frame.lazy() for frame in self._drafted(name)]
-        if wide < HOUR_NANO or first >= last:
-            return pl.concat([tables["minutes"].scan(start, end, last=self.last), *drafted])
-        edges = [
-            tables["minutes"].scan(*part, last=self.last) for part in ((start, first), (last, end)) if part[0] < part[1]
+        ranges = [("minutes", start, end)]
+        if wide == HOUR_NANO and first < last:
+            ranges = [("minutes", start, first), ("hours", first, last), ("minutes", last, end)]
+        scans = [
+            scan
+            for level, begin, until in ranges
+            if begin < until
+            for scan in tables[level].scans(begin, until, last=self.last, most=most)
         ]
-        return pl.concat([*edges, tables["hours"].scan(first, last, last=self.last), *drafted])
+        return [*scans, *(frame.lazy() for frame in self._drafted(name))]
 
     def _drafted(self, name: str) -> list[pl.DataFrame]:
         """Return the rows of the window that the draft has; none without it."""

@@ -34,6 +34,7 @@ from tracelens.taught import Taught
 
 LEAST_ROWS = 50_000  # spans that are left: fewer are looked at in a fifth of a second
 SUMMED = ("routes", "edges", "facts", "profiles")
+PARQUET = b"PAR1"  # how it begins
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Draft:
     """Rows of traces, and what they are made of."""
 
     path: str  # of its file: another draft has another
-    packed: dict[str, bytes]  # what `table` reads, as IPC: no answer looks at all of it
+    rows: pl.LazyFrame  # DRAFT_ROWS: no answer looks at all of them
     traces: tuple[Part, ...]  # of `Rollups.drafted`: its TRACE_ROWS
     late: pl.DataFrame  # trace_id of settled traces of which spans came late: those are counted in `facts`
     held: dict[str, int]  # how many spans of each file are in it, by path
@@ -49,7 +50,7 @@ class Draft:
 
     def table(self, name: str) -> pl.DataFrame:
         """Return the rows of minutes of routes, edges or facts, or of profiles, which are those of hours."""
-        return _unpacked(self.packed[name])
+        return _unpacked(self.rows.filter(pl.col("name") == name).select("data").collect().item())
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,16 +136,18 @@ def newest(rollups: Rollups, settled: int, taught: Taught = NOTHING) -> Draft | 
     found = [part for part in rollups.drafts.parts() if part.arrived == name_of(settled)]
     if len(found) != 1:
         return None
-    packed = dict(rollups.drafts.read(found).select("name", "data").collect().iter_rows())
-    tables = {name: packed.pop(name) for name in SUMMED}
-    frames = {name: _unpacked(data) for name, data in packed.items()}
+    rows = rollups.drafts.read(found)
+    small = rows.filter(~pl.col("name").is_in(SUMMED)).select("name", "data").collect()
+    if not all(data.startswith(PARQUET) for data in small["data"]):  # of a version before, which said it otherwise
+        return None
+    frames = {name: _unpacked(data) for name, data in small.iter_rows()}
     there = {part.path: part for part in rollups.drafted.parts()}
     paths = frames["traces"]["path"].to_list()
     if frames["taught"].item() != digest(taught) or not there.keys() >= set(paths):
         return None
     return Draft(
         path=found[0].path,
-        packed=tables,
+        rows=rows,
         traces=tuple(there[path] for path in paths),
         late=frames["late"],
         held=dict(frames["held"].rows()),
@@ -248,12 +251,12 @@ class _Making:
 
 def _packed(frame: pl.DataFrame) -> bytes:
     file = io.BytesIO()
-    frame.write_ipc(file)
+    frame.write_parquet(file, compression="uncompressed")  # the file that it is put into is compressed
     return file.getvalue()
 
 
 def _unpacked(data: bytes) -> pl.DataFrame:
-    return pl.read_ipc(data)
+    return pl.read_parquet(data)
 
 
 def _let_go(rollups: Rollups, arrived: str) -> None:

@@ -35,7 +35,7 @@ from tracelens.threads import each
 
 NEAR_NANO = HOUR_NANO  # spans of one trace begin so near to each other, clocks that are off included
 CARRIED = pl.Schema({"trace_id": pl.Binary(), "start_unix_nano": pl.Int64()})
-DRAFT_ROWS = pl.Schema({"start_unix_nano": pl.Int64(), "name": pl.String(), "data": pl.Binary()})  # a frame, as IPC
+DRAFT_ROWS = pl.Schema({"start_unix_nano": pl.Int64(), "name": pl.String(), "data": pl.Binary()})  # a frame, as Parquet
 WIDTHS = {"minutes": MINUTE_NANO, "hours": HOUR_NANO}
 PARTS = {"route": ROUTE_PARTS, "edge": EDGE_PARTS, "fact": FACT_PARTS}  # what rows are counted by
 
@@ -63,7 +63,7 @@ class Rollups:
         object.__setattr__(self, "traces", table("traces", TRACE_ROWS))
         object.__setattr__(self, "carried", table("carried", CARRIED))
         object.__setattr__(self, "profiles", table("profile_hours", PROFILE_CELLS))
-        object.__setattr__(self, "drafts", table("drafts", DRAFT_ROWS))
+        object.__setattr__(self, "drafts", Rollup(self.store.place, "drafts", DRAFT_ROWS, group=1))
         object.__setattr__(self, "drafted", table("drafted", TRACE_ROWS))
         for name, one, schema in (
             ("routes", "route", ROUTE_CELLS),
@@ -102,7 +102,7 @@ class Rollups:
 
     def have(self, still: Rollups) -> bool:
         """Whether all files of the tables as they were are needed yet."""
-        then, now = ((*one.every, one.drafted) for one in (still, self))
+        then, now = ((*one.every, one.drafts, one.drafted) for one in (still, self))
         return all(set(old.parts()) <= set(new.parts()) for old, new in zip(then, now, strict=True))
 
 

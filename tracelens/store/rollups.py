@@ -55,8 +55,9 @@ class Part:
 class Rollup:
     """One table of rollup rows, each with a `start_unix_nano`."""
 
-    def __init__(self, store: Place, name: str, schema: pl.Schema) -> None:
-        self.name, self.schema = name, schema
+    def __init__(self, store: Place, name: str, schema: pl.Schema, group: int = ROW_GROUP) -> None:
+        """group: how many rows of a file can be read without the others."""
+        self.name, self.schema, self.group = name, schema, group
         self.place = store.below(f"{FOLDER}/{name}", ARRIVED)
         self._is_there = False
         self._is_mended = False
@@ -121,11 +122,33 @@ class Rollup:
 
         last: the last hour of arrival whose rows are wanted; another may be settled at any time.
         """
-        start = pl.col(START)
-        found = self.read(self.holding(start_nano, end_nano, last=last))
-        if start_nano is not None:
+        (found,) = self.scans(start_nano, end_nano, last=last)
+        return found
+
+    def scans(
+        self,
+        start_nano: int | None = None,
+        end_nano: int | None = None,
+        *,
+        last: str | None = None,
+        most: int | None = None,
+    ) -> list[pl.LazyFrame]:
+        """Return the same in parts, each of whole files of `most` rows or few more; one at least."""
+        shares: list[list[Part]] = [[]]
+        for part in self.holding(start_nano, end_nano, last=last):
+            if most is not None and sum(one.rows for one in shares[-1]) >= most:
+                shares.append([])
+            shares[-1].append(part)
+        return [self._within(some, start_nano, end_nano) for some in shares]
+
+    def _within(self, some: Sequence[Part], start_nano: int | None, end_nano: int | None) -> pl.LazyFrame:
+        """Return the rows of files that start in [start_nano, end_nano); rows are not looked at where all of them do."""
+        start, found = pl.col(START), self.read(some)
+        if start_nano is not None and any(part.first_nano < start_nano for part in some):
             found = found.filter(start >= start_nano)
-        return found if end_nano is None else found.filter(start < end_nano)
+        if end_nano is not None and any(part.last_nano >= end_nano for part in some):
+            found = found.filter(start < end_nano)
+        return found
 
     def holding(
         self, start_nano: int | None = None, end_nano: int | None = None, *, last: str | None = None
@@ -210,10 +233,12 @@ class Rollup:
         """Return the reading handle at the newest version."""
         if self._table is None:
             self._table = self._fresh()
-        if self._stamp is None or self.place.stamp(self._table.version()) != self._stamp:
+        elif self._stamp is None or self.place.stamp(self._table.version()) != self._stamp:
             with self.place.told():
                 self._table.update_incremental()
-            self._stamp = self.place.stamp(self._table.version())
+        else:
+            return self._table
+        self._stamp = self.place.stamp(self._table.version())
         return self._table
 
     def _fresh(self) -> DeltaTable:
@@ -287,7 +312,7 @@ class Rollup:
     def _write(self, rows: pl.DataFrame, arrived: str, kind: str, *, data_change: bool = True) -> AddAction:
         rows = rows.select(self.schema.names()).cast(self.schema)
         path = f"{ARRIVED}={arrived}/{kind}-{uuid.uuid4().hex}.parquet"
-        size = self.place.keep(rows, path, level=LEVEL, rows=ROW_GROUP)
+        size = self.place.keep(rows, path, level=LEVEL, rows=self.group)
         stats = {
             "numRecords": len(rows),
             "minValues": {START: rows[START].min()},

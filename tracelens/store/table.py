@@ -51,7 +51,7 @@ class Store:
         self.place: Place = place_of(location)
         self._table = self._fresh()
         _check_format(self.place, self._table)
-        self._stamp: int | None = None  # of the version that the table is at
+        self._stamp = self.place.stamp(self._table.version())  # of the version that the table is at
         self._listed: tuple[int, list[DataFile]] | None = None
         self._synced = -1  # the commit up to which we know that all are on disk
 

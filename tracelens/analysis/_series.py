@@ -1,0 +1,188 @@
+"""The kernels of `series.py`: cells added up by stretch of time, and percentiles of what they come to."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracelens._kernels import kernel
+from tracelens._link import I32, I64
+
+BOOL = NDArray[np.bool_]
+F64 = NDArray[np.float64]
+UNKNOWN = -2  # the bucket of calls whose duration is unknown
+SHARES = (50, 90, 99)
+
+
+@kernel
+def by_group(group: I32, bucket: I32, groups: int) -> tuple[I64, I64, I32, I32]:
+    """Return the rows of group 0, of group 1 and so on, where those of each begin, and their least and greatest bucket.
+
+    The end stands behind the last beginning. Rows of group -1 are in none.
+    """
+    first = np.zeros(groups + 1, np.int64)
+    low = np.full(groups, 0x7FFFFFFF, np.int32)
+    high = np.full(groups, UNKNOWN, np.int32)
+    for i in range(len(group)):
+        g = group[i]
+        if g >= 0:
+            first[g + 1] += 1
+            low[g] = min(low[g], bucket[i])
+            high[g] = max(high[g], bucket[i])
+    for g in range(groups):
+        first[g + 1] += first[g]
+    at = first[:-1].copy()
+    rows = np.empty(first[groups], np.int64)
+    for i in range(len(group)):
+        if group[i] >= 0:
+            rows[at[group[i]]] = i
+            at[group[i]] += 1
+    return rows, first, low, high
+
+
+@kernel
+def add_up(
+    rows: I64,
+    first: I64,
+    low: I32,
+    high: I32,
+    start: I64,
+    bucket: I32,
+    n: I64,
+    weight: F64,
+    error: BOOL,
+    longest: I64,
+    begin: int,
+    width: int,
+    points: int,
+) -> tuple[I32, I32, I32, I64, F64, F64, I64]:
+    """Return (group, stretch, bucket, n, weight, that of errors, the longest call) of each kind of cells, in order.
+
+    begin, width, points: when the first of so many stretches begins, and how long each is. What begins before or after
+    them is of the first or of the last.
+    """
+    groups = len(low)
+    early, late = np.int64(points - 1), np.int64(0)
+    if len(start):
+        early = min(max((start.min() - begin) // width, 0), points - 1)
+        late = min(max((start.max() - begin) // width, 0), points - 1)
+    stretches = late - early + 1
+    widest = 0
+    for g in range(groups):
+        widest = max(widest, np.int64(high[g]) - np.int64(low[g]) + 1)
+    calls = np.zeros(stretches * widest, np.int64)
+    heavy = np.zeros(stretches * widest, np.float64)
+    wrong = np.zeros(stretches * widest, np.float64)
+    tall = np.zeros(stretches * widest, np.int64)
+    room, used = len(rows), 0
+    out_group, out_stretch, out_bucket = np.empty(room, np.int32), np.empty(room, np.int32), np.empty(room, np.int32)
+    out_n, out_longest = np.empty(room, np.int64), np.empty(room, np.int64)
+    out_weight, out_wrong = np.empty(room, np.float64), np.empty(room, np.float64)
+    for g in range(groups):
+        wide = np.int64(high[g]) - np.int64(low[g]) + 1
+        row, until = np.int64(0), np.int64(0)  # of the stretch that a cell before was in; it ends at `until`
+        since = until
+        for k in range(first[g], first[g + 1]):
+            i = rows[k]
+            if start[i] < since or start[i] >= until:  # most are in the same one
+                s = min(max((start[i] - begin) // width, 0), points - 1)
+                since, until = begin + s * width, begin + (s + 1) * width
+                row = (s - early) * wide - low[g]
+            at = row + bucket[i]
+            calls[at] += n[i]
+            heavy[at] += weight[i]
+            if error[i]:
+                wrong[at] += weight[i]
+            tall[at] = max(tall[at], longest[i])
+        for at in range(stretches * wide if first[g] < first[g + 1] else 0):
+            if calls[at] == 0:
+                continue
+            out_group[used] = g
+            out_stretch[used] = early + at // wide
+            out_bucket[used] = low[g] + at % wide
+            out_n[used], out_weight[used], out_wrong[used], out_longest[used] = calls[at], heavy[at], wrong[at], tall[at]
+            used += 1
+            calls[at], heavy[at], wrong[at], tall[at] = 0, 0.0, 0.0, 0
+    return (
+        out_group[:used].copy(),
+        out_stretch[:used].copy(),
+        out_bucket[:used].copy(),
+        out_n[:used].copy(),
+        out_weight[:used].copy(),
+        out_wrong[:used].copy(),
+        out_longest[:used].copy(),
+    )
+
+
+@kernel
+def percentiles(
+    rows: I64,
+    first: I64,
+    low: I32,
+    high: I32,
+    stretch: I32,
+    bucket: I32,
+    n: I64,
+    weight: F64,
+    wrong: F64,
+    longest: I64,
+    points: int,
+    weighted: bool,
+) -> tuple[I64, F64, F64, I32, I64]:
+    """Return of each stretch of each group: n, weight, that of errors, and of each share of SHARES the bucket at its
+    rank, UNKNOWN for none, and the longest call in that.
+
+    Ranks are those of `routes.py`. weighted: cells weigh differently.
+    """
+    groups = len(low)
+    told = np.zeros(groups * points, np.int64)
+    weights = np.zeros(groups * points, np.float64)
+    errors = np.zeros(groups * points, np.float64)
+    places = np.full((groups * points, 3), UNKNOWN, np.int32)
+    most = np.zeros((groups * points, 3), np.int64)
+    for g in range(groups):
+        wide = max(np.int64(high[g]) - np.int64(low[g]) + 1, 0)
+        calls = np.zeros(points * wide, np.int64)
+        heavy = np.zeros(points * wide, np.float64)
+        tall = np.zeros(points * wide, np.int64)
+        for k in range(first[g], first[g + 1]):
+            i = rows[k]
+            s = np.int64(stretch[i])
+            told[g * points + s] += n[i]
+            weights[g * points + s] += weight[i]
+            errors[g * points + s] += wrong[i]
+            if bucket[i] != UNKNOWN:
+                b = s * wide + bucket[i] - low[g]
+                calls[b] += n[i]
+                heavy[b] += weight[i]
+                tall[b] = max(tall[b], longest[i])
+        for s in range(points):
+            row, last = s * wide, np.int64(-1)
+            every, every_weight = np.int64(0), 0.0
+            for b in range(row, row + wide):
+                if calls[b] > 0:
+                    every += calls[b]
+                    every_weight += heavy[b]
+                    last = b
+            if last < 0:
+                continue
+            every_weight -= heavy[last] / calls[last]  # without one: those of a bucket weigh about alike
+            at = g * points + s
+            seen, seen_weight, share = np.int64(0), 0.0, 0
+            for b in range(row, last + 1):
+                if calls[b] == 0:
+                    continue
+                seen += calls[b]
+                seen_weight += heavy[b]
+                while share < 3:
+                    percent = SHARES[share]
+                    if weighted:
+                        there = b == last or seen_weight > every_weight * (percent / 100) * (1 + 1e-9)
+                    else:
+                        there = seen > (every - 1) * percent // 100
+                    if not there:
+                        break
+                    places[at, share] = np.int32(b - row) + low[g]
+                    most[at, share] = tall[b]
+                    share += 1
+    return told, weights, errors, places, most
