@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
@@ -127,6 +128,10 @@ def warm() -> None:
     compile_all()
     for name in ("bar", "views.board"):  # which load all that is below them
         import_module(f"dashboard.{name}")
+    from dashboard import cache
+
+    with suppress(TracelensError):  # of which the page tells
+        cache.ready(os.environ[SOURCE])
     gc.collect()
     gc.freeze()
 

@@ -46,6 +46,11 @@ def lens(source: str) -> Lens:
     return found
 
 
+def ready(source: str) -> None:
+    """Open a store before a page asks. Raises TracelensError when that cannot be done; the page will say so."""
+    _lens(source).ready()
+
+
 @st.cache_resource(show_spinner=False, max_entries=ANSWERS)
 def _answer(name: str, source: str, version: str, key: tuple[Any, ...], _question: Question) -> Any:
     del version  # only a part of the key

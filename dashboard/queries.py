@@ -116,9 +116,7 @@ class EdgePanel:
 
 def overview(lens: Lens, question: Question) -> Overview:
     """Return the numbers of the first page."""
-    routes = lens.routes(question)
-    summary = lens.summary(question)
-    series = lens.series(question, None, POINTS)
+    routes, summary, series = lens.overview(question, POINTS)
     start, end = bounds(question, routes.source)
     last = routes.source.end_unix_nano
     parts = series.rows.partition_by("service", "route", as_dict=True, maintain_order=True)

@@ -60,6 +60,10 @@ def answers(store: Store, question: Question) -> dict[str, Any]:
         "summary": lens.summary(question).rows,
         "series": lens.series(question, None, 12).rows,
     }
+    together = Lens.open(store.place.at("")).overview(question, 12)  # asked first, so that it works all of it out
+    for name, one in zip(("routes", "summary", "series"), together, strict=True):
+        assert one.rows.equals(told[name] if name != "routes" else routes.rows), name
+        assert one.source == routes.source
     if not question.where:
         found = lens.search(question, None, None)
         told |= {
@@ -183,6 +187,26 @@ def test_spans_that_are_late_for_a_settled_hour_are_counted_once(store: Store) -
         assert answers(store, Question())["head"].late_spans == 360
         draft(store, least=1)
         fold(store, many=2)
+    the_same(store)
+
+
+@pytest.mark.usefixtures("_long")
+def test_a_draft_of_an_earlier_version_is_not_looked_at_and_replaced(store: Store) -> None:
+    """It had its frames as Arrow IPC, and did not say which traces go on."""
+    coming = Arrivals(store)
+    settled_hour(coming)
+    begin = FIRST + HOUR_NANO
+    coming.come(at(synthetic(200, seed=3), begin), begin + SECOND)
+    coming.come(at(synthetic(100, seed=4), begin), begin + 3 * MINUTE)
+    assert draft(store, least=1) is not None
+    rollups = Rollups(store)
+    old = rollups.drafts.parts()
+    kept = rollups.drafts.read(old).filter(pl.col("name") != "going").collect()
+    rollups.drafts.swap(kept.with_columns(data=pl.lit(b"ARROW1")), old[0].arrived, old)
+    assert newest(rollups, rollups.settled()) is None
+    the_same(store)
+    assert draft(store, least=1) is not None
+    assert newest(rollups, rollups.settled()) is not None
     the_same(store)
 
 

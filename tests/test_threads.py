@@ -81,3 +81,40 @@ def test_others_do_not_wait_behind_work_that_is_shared_out() -> None:
     for asker in askers:
         asker.join(20)
     assert found == [list(range(200))] * 8
+
+
+def test_what_is_begun_is_done_once() -> None:
+    """Whoever comes first, and however many ask."""
+    done: list[str] = []
+    begun = threads.Soon(lambda: done.append(here()) or len(done))
+    assert threads.each(begun.get, [()] * 5) == [1] * 5
+    assert len(done) == 1
+
+
+def test_what_fails_is_tried_again_by_the_next_who_asks() -> None:
+    tried: list[int] = []
+
+    def work() -> int:
+        tried.append(1)
+        if len(tried) < 3:
+            raise ValueError("not yet")
+        return 7
+
+    begun = threads.Soon(work)
+    found = None
+    for _ in range(3):  # of which one may be the thread's
+        try:
+            found = begun.get()
+        except ValueError:
+            continue
+    assert found == begun.get() == 7
+    assert len(tried) == 3
+
+
+def test_without_a_thread_to_spare_it_is_done_when_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    done: list[str] = []
+    begun = threads.Soon(lambda: done.append(here()))
+    assert not done
+    begun.get()
+    assert done == [here()]

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from tracelens import stopping
 
@@ -33,6 +33,28 @@ def _pool() -> ThreadPoolExecutor:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_pool.cache_clear)  # a child has none of the threads
+
+
+class Soon(Generic[R]):
+    """What some work returns, which is begun now and waited for when it is asked for.
+
+    Who asks before a thread has come to it does it; once it is done nobody does it again. What it raises is raised to
+    who did it, and the next one tries anew.
+    """
+
+    def __init__(self, work: Callable[[], R]) -> None:
+        self._work = work
+        self._found: list[R] = []
+        self._lock = threading.Lock()
+        if processors() > 1:
+            _pool().submit(self.get)  # what this raises, who asks next will see
+
+    def get(self) -> R:
+        """Return what the work returns."""
+        with self._lock:
+            if not self._found:
+                self._found.append(self._work())
+            return self._found[0]
 
 
 def each(work: Callable[..., R], calls: Sequence[tuple[Any, ...]]) -> list[R]:

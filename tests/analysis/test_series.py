@@ -13,7 +13,7 @@ from tracelens.analysis import rollups
 from tracelens.analysis import routes as exact
 from tracelens.analysis.rollups import MINUTE_NANO, ROUTE_CELLS
 from tracelens.analysis.routes import SERIES
-from tracelens.analysis.series import series
+from tracelens.analysis.series import series, stretches
 
 START = 1_700_000_000 * 10**9 // MINUTE_NANO * MINUTE_NANO
 MEASURES = ("p50_nano", "p90_nano", "p99_nano")
@@ -22,7 +22,7 @@ MEASURES = ("p50_nano", "p90_nano", "p99_nano")
 def test_a_series_counts_each_call_once() -> None:
     every = table(durations("log-normal", 1), 1)
     end = START + 190 * MINUTE_NANO
-    roots, each = series([rollups.route_cells(every.lazy(), MINUTE_NANO)], START, end, 19)
+    roots, each = series(stretches([lambda: rollups.route_cells(every.lazy(), MINUTE_NANO)], START, end, 19))
     for found, some, by in ((roots, every.filter("is_root"), ()), (each, every, ("service", "route"))):
         truth = exact.series(some.lazy(), START, end, 19, by).collect()
         assert found.schema == truth.schema
@@ -73,7 +73,9 @@ def test_series_are_those_of_cells_added_up(seed: int, n: int, points: int, part
     some = cells(rng, n, weighted=weighted)
     part = pl.Series(rng.integers(0, parts, n))
     end = START + 180 * MINUTE_NANO
-    roots, each = series([some.filter(part == k).lazy() for k in range(parts)], START, end, points, weighted=weighted)
+    roots, each = series(
+        stretches([some.filter(part == k).lazy for k in range(parts)], START, end, points), weighted=weighted
+    )
     assert roots.equals(added_up(some.filter("is_root"), end, points, (), weighted=weighted))
     assert each.equals(added_up(some, end, points, ("service", "route"), weighted=weighted))
 
@@ -83,14 +85,14 @@ def test_the_order_of_cells_does_not_matter(weighted: bool) -> None:
     """Whole weights, so that sums are the same to the last digit."""
     some = cells(np.random.default_rng(7), 5_000, weighted=weighted)
     end = START + 200 * MINUTE_NANO
-    found = series([some.lazy()], START, end, 40, weighted=weighted)
+    found = series(stretches([some.lazy], START, end, 40), weighted=weighted)
     for other in (some.sample(fraction=1.0, shuffle=True, seed=1), some.sort("service", "route", "bucket")):
-        again = series([other.lazy()], START, end, 40, weighted=weighted)
+        again = series(stretches([other.lazy], START, end, 40), weighted=weighted)
         assert all(a.equals(b) for a, b in zip(found, again, strict=True))
 
 
 def test_no_cells_are_no_rows() -> None:
-    roots, each = series([ROUTE_CELLS.to_frame().lazy()], START, START + MINUTE_NANO, 5)
+    roots, each = series(stretches([ROUTE_CELLS.to_frame().lazy], START, START + MINUTE_NANO, 5))
     assert roots.is_empty()
     assert each.is_empty()
     assert roots.schema == each.schema == SERIES

@@ -62,14 +62,14 @@ def add_up(
     them is of the first or of the last.
     """
     groups = len(low)
-    early, late = np.int64(points - 1), np.int64(0)
+    early, late = points - 1, 0
     if len(start):
-        early = min(max((start.min() - begin) // width, 0), points - 1)
-        late = min(max((start.max() - begin) // width, 0), points - 1)
+        early = min(max((int(start.min()) - begin) // width, 0), points - 1)
+        late = min(max((int(start.max()) - begin) // width, 0), points - 1)
     stretches = late - early + 1
     widest = 0
     for g in range(groups):
-        widest = max(widest, np.int64(high[g]) - np.int64(low[g]) + 1)
+        widest = max(widest, int(high[g]) - int(low[g]) + 1)
     calls = np.zeros(stretches * widest, np.int64)
     heavy = np.zeros(stretches * widest, np.float64)
     wrong = np.zeros(stretches * widest, np.float64)
@@ -79,16 +79,15 @@ def add_up(
     out_n, out_longest = np.empty(room, np.int64), np.empty(room, np.int64)
     out_weight, out_wrong = np.empty(room, np.float64), np.empty(room, np.float64)
     for g in range(groups):
-        wide = np.int64(high[g]) - np.int64(low[g]) + 1
-        row, until = np.int64(0), np.int64(0)  # of the stretch that a cell before was in; it ends at `until`
-        since = until
+        wide = int(high[g]) - int(low[g]) + 1
+        row = since = until = 0  # of the stretch that a cell before was in, which is [since, until)
         for k in range(first[g], first[g + 1]):
             i = rows[k]
             if start[i] < since or start[i] >= until:  # most are in the same one
-                s = min(max((start[i] - begin) // width, 0), points - 1)
+                s = min(max((int(start[i]) - begin) // width, 0), points - 1)
                 since, until = begin + s * width, begin + (s + 1) * width
-                row = (s - early) * wide - low[g]
-            at = row + bucket[i]
+                row = (s - early) * wide - int(low[g])
+            at = row + int(bucket[i])
             calls[at] += n[i]
             heavy[at] += weight[i]
             if error[i]:
@@ -100,7 +99,12 @@ def add_up(
             out_group[used] = g
             out_stretch[used] = early + at // wide
             out_bucket[used] = low[g] + at % wide
-            out_n[used], out_weight[used], out_wrong[used], out_longest[used] = calls[at], heavy[at], wrong[at], tall[at]
+            out_n[used], out_weight[used], out_wrong[used], out_longest[used] = (
+                calls[at],
+                heavy[at],
+                wrong[at],
+                tall[at],
+            )
             used += 1
             calls[at], heavy[at], wrong[at], tall[at] = 0, 0.0, 0.0, 0
     return (
@@ -129,10 +133,10 @@ def percentiles(
     points: int,
     weighted: bool,
 ) -> tuple[I64, F64, F64, I32, I64]:
-    """Return of each stretch of each group: n, weight, that of errors, and of each share of SHARES the bucket at its
-    rank, UNKNOWN for none, and the longest call in that.
+    """Return (n, weight, that of errors, buckets, the longest call in these) of each stretch of each group.
 
-    Ranks are those of `routes.py`. weighted: cells weigh differently.
+    buckets: those at the rank of each share of SHARES, UNKNOWN for none. Ranks are those of `routes.py`.
+    weighted: cells weigh differently.
     """
     groups = len(low)
     told = np.zeros(groups * points, np.int64)
@@ -141,39 +145,39 @@ def percentiles(
     places = np.full((groups * points, 3), UNKNOWN, np.int32)
     most = np.zeros((groups * points, 3), np.int64)
     for g in range(groups):
-        wide = max(np.int64(high[g]) - np.int64(low[g]) + 1, 0)
+        wide = max(int(high[g]) - int(low[g]) + 1, 0)
         calls = np.zeros(points * wide, np.int64)
         heavy = np.zeros(points * wide, np.float64)
         tall = np.zeros(points * wide, np.int64)
         for k in range(first[g], first[g + 1]):
             i = rows[k]
-            s = np.int64(stretch[i])
+            s = int(stretch[i])
             told[g * points + s] += n[i]
             weights[g * points + s] += weight[i]
             errors[g * points + s] += wrong[i]
             if bucket[i] != UNKNOWN:
-                b = s * wide + bucket[i] - low[g]
+                b = s * wide + int(bucket[i]) - int(low[g])
                 calls[b] += n[i]
                 heavy[b] += weight[i]
                 tall[b] = max(tall[b], longest[i])
         for s in range(points):
-            row, last = s * wide, np.int64(-1)
-            every, every_weight = np.int64(0), 0.0
+            row, last = s * wide, -1
+            every, every_weight = 0, 0.0
             for b in range(row, row + wide):
                 if calls[b] > 0:
-                    every += calls[b]
-                    every_weight += heavy[b]
+                    every += int(calls[b])
+                    every_weight += float(heavy[b])
                     last = b
             if last < 0:
                 continue
-            every_weight -= heavy[last] / calls[last]  # without one: those of a bucket weigh about alike
+            every_weight -= float(heavy[last]) / int(calls[last])  # without one: those of a bucket weigh about alike
             at = g * points + s
-            seen, seen_weight, share = np.int64(0), 0.0, 0
+            seen, seen_weight, share = 0, 0.0, 0
             for b in range(row, last + 1):
                 if calls[b] == 0:
                     continue
-                seen += calls[b]
-                seen_weight += heavy[b]
+                seen += int(calls[b])
+                seen_weight += float(heavy[b])
                 while share < 3:
                     percent = SHARES[share]
                     if weighted:
@@ -182,7 +186,7 @@ def percentiles(
                         there = seen > (every - 1) * percent // 100
                     if not there:
                         break
-                    places[at, share] = np.int32(b - row) + low[g]
+                    places[at, share] = b - row + int(low[g])
                     most[at, share] = tall[b]
                     share += 1
     return told, weights, errors, places, most

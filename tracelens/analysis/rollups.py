@@ -226,16 +226,33 @@ def routes(cells: pl.LazyFrame, *, weighted: bool = False) -> pl.DataFrame:
     places = _places(weighted=weighted)
     p50 = histogram.estimate(pl.col("bucket").get(places[50], null_on_oob=True))
     above = pl.col("bucket") > pl.col("bucket").get(places[50], null_on_oob=True)
-    told = by_bucket.group_by(KEY, maintain_order=True).agg(
-        **_percentiles(places),
-        mean_nano=_mean(weighted=weighted),
-        max_nano=pl.col("max_nano").max(),
-        p99_low_nano=_at(_rank_place(_interval(-1))),
-        p99_high_nano=_at(_rank_place(_interval(1))),
-        exemplar_trace_id=pl.col("trace_id").get(places[99], null_on_oob=True),
-        impact_nano=((pl.col("weighted_nano") - pl.col("weight") * p50) * above).sum().clip(0).round().cast(pl.Int64),
+    told = (
+        by_bucket.group_by(KEY, maintain_order=True)
+        .agg(
+            **_percentiles(places),
+            mean_nano=_mean(weighted=weighted),
+            max_nano=pl.col("max_nano").max(),
+            p99_low_nano=_at(_rank_place(_interval(-1))),
+            p99_high_nano=_at(_rank_place(_interval(1))),
+            bucket=pl.col("bucket").get(places[99], null_on_oob=True),
+            impact_nano=((pl.col("weighted_nano") - pl.col("weight") * p50) * above)
+            .sum()
+            .clip(0)
+            .round()
+            .cast(pl.Int64),
+        )
+        .collect()
     )
-    found = counted.join(told, on=KEY, how="left", validate="1:1", nulls_equal=True).with_columns(
+    at_p99 = pl.col("bucket").is_in(told["bucket"].drop_nulls().unique().implode())  # names are looked at last
+    exemplars = (
+        cells.filter(at_p99)
+        .join(told.lazy().select(*KEY, "bucket"), on=[*KEY, "bucket"], how="semi", nulls_equal=True)
+        .group_by(KEY)
+        .agg(exemplar_trace_id=EXEMPLAR)
+    )
+    for more in (told.lazy(), exemplars):
+        counted = counted.join(more, on=KEY, how="left", validate="1:1", nulls_equal=True)
+    found = counted.with_columns(
         error_rate=pl.col("errors") / pl.col("calls"), impact_nano=pl.col("impact_nano").fill_null(0)
     )
     return by_impact(found.select(ROUTES.names()).cast(ROUTES).collect())
@@ -286,22 +303,18 @@ def edges(cells: pl.LazyFrame, *, gateways: bool, weighted: bool = False) -> pl.
     return busiest(found.with_columns(error_rate=rate).select(EDGES.names()).cast(EDGES)).collect()
 
 
-def coverage_of(cells: pl.LazyFrame) -> float | None:
-    """Return the share of calls that have their callee's span, of those that should; None when none should."""
-    every = cells.filter("gateways").select(pl.col("covered", "expected").sum()).collect()
-    covered, expected = every.row(0)
-    return covered / expected if expected else None
+def covered(cells: pl.LazyFrame) -> tuple[int, int]:
+    """Return how many calls have their callee's span, of those that should, and how many should."""
+    found, expected = cells.filter("gateways").select(pl.col("covered", "expected").sum()).collect().row(0)
+    return found, expected
 
 
 def _by_bucket(cells: pl.LazyFrame, keys: Sequence[str]) -> pl.LazyFrame:
     """Return whole calls by key and bucket, buckets in order."""
-    names = cells.collect_schema().names()
-    exemplar = [EXEMPLAR] if "trace_id" in names else []
-    sums = [name for name in ("n", "weight", "sum_nano", "weighted_nano") if name in names]
     return (
         cells.filter(WHOLE)
         .group_by(*keys, "bucket")
-        .agg(pl.col(sums).sum(), pl.col("max_nano").max(), *exemplar)
+        .agg(pl.col("n", "weight", "sum_nano", "weighted_nano").sum(), pl.col("max_nano").max())
         .sort("bucket")
     )
 

@@ -115,6 +115,11 @@ class Lens:
         """
         return cls(open_source(source, input_format=input_format, strict=strict), taught, room)
 
+    def ready(self) -> None:
+        """Open a store, so that the first question need not. Raises StoreError when it cannot be read."""
+        if isinstance(self.source, StoreSource):
+            self.source.rollups.still()
+
     def still(self) -> Lens:
         """Return a Lens whose answers agree with each other: spans that come meanwhile are in none of them."""
         found = copy.copy(self)
@@ -201,6 +206,12 @@ class Lens:
         if (rolled := self._long(question)) is not None:
             return rolled.series(route, points)
         return _routes.series(self._selected(question), question, route, points)
+
+    def overview(self, question: Question, points: int) -> tuple[Answer, Answer, Answer]:
+        """Routes, summary and series of all, which is quicker than one after the other."""
+        if (rolled := self._long(question)) is not None:
+            return rolled.overview(points)
+        return self.routes(question), self.summary(question), self.series(question, None, points)
 
     def since(self, question: Question, route: Route, points: int) -> Since | None:
         """When a route's p99 changed, told from so many stretches of time; None: it has not."""
@@ -348,7 +359,7 @@ class Lens:
     def coverage(self, question: Question) -> float | None:
         """The share of calls that have their callee's span, of those that should; None when none should."""
         if (rolled := self._long(question, NO_KEYS)) is not None:
-            return rolled.coverage()
+            return rolled.coverage
         with self._parts(question) as parts:
             return _hops.coverage_of(self._get(question), question) if parts is None else _requests.coverage_of(parts)
 

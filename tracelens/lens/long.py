@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import polars as pl
@@ -21,7 +21,7 @@ from tracelens.analysis.bands import Band
 from tracelens.analysis.edges import without_gateways
 from tracelens.analysis.profile import cut
 from tracelens.analysis.rollups import HOUR_NANO, MINUTE_NANO
-from tracelens.analysis.series import series
+from tracelens.analysis.series import series, stretches
 from tracelens.analysis.settled import profile_cells
 from tracelens.lens.analysed import Analysed, Memory, Still
 from tracelens.lens.long_profile import sums
@@ -35,6 +35,7 @@ from tracelens.sampling import TOLD_BY, UNKNOWN
 from tracelens.settle import Draft, Left, Rollups, digest, known_traces, name_of, newest, taught_by
 from tracelens.store.rollups import Rollup
 from tracelens.taught import Taught
+from tracelens.threads import Soon, each
 from tracelens.weighing import SPAN_BYTES
 
 EXACT_SPANS = 500_000  # in a window: so many are looked at one by one, in less than a second
@@ -86,7 +87,7 @@ class Long:
     question: Question  # its window open at no end, and of whole minutes
     rollups: Rollups  # as they were then: hours may be settled meanwhile, and days put in one file
     source: StoreSource
-    tail: Analysed  # of what is not settled
+    begun: Soon[Analysed]  # `tail`, which may be under way
     last: str  # the hour of arrival that was the last to be settled
     draft: Draft | None = None  # of what came after that
     _looked: float = field(default_factory=time.monotonic, init=False, repr=False)
@@ -94,6 +95,11 @@ class Long:
     # Of first calls of traces and of routes, by the number of stretches.
     _series: dict[int, tuple[pl.DataFrame, pl.DataFrame]] = field(default_factory=dict, init=False, repr=False)
     _sums: dict[Route | None, pl.DataFrame] = field(default_factory=dict, init=False, repr=False)  # of profiles
+
+    @property
+    def tail(self) -> Analysed:
+        """What is not settled."""
+        return self.begun.get()
 
     @cached_property
     def weighted(self) -> bool:
@@ -133,17 +139,17 @@ class Long:
         wide = HOUR_NANO if (end - start) // points >= FINE * HOUR_NANO else MINUTE_NANO
         if points not in self._series:
             # Those of minutes are many and nothing else looks at them: they are not kept.
-            cells = [self.cells(wide)] if wide == HOUR_NANO else self._some_cells(wide, SERIES_ROWS)
-            self._series[points] = series(cells, start, end, points, weighted=self.weighted)
+            cells = [lambda: self.cells(wide)] if wide == HOUR_NANO else self._some_cells(wide, SERIES_ROWS)
+            found = stretches(cells, start, end, points)
+            self._series[points] = series(found, weighted=self.weighted)
         roots, each = self._series[points]
         rows = pl.concat([roots, each]) if route is None else each.filter(is_route(route))
         return Answer(rows=rows, source=self.info, method=self.method)
 
     def edges(self, *, gateways: bool) -> Answer:
         """Return EDGES rows, the busiest first."""
-        cells = self._edges
-        rows = rollups.edges(cells, gateways=gateways, weighted=self.weighted)
-        return Answer(rows=rows, source=replace(self.info, coverage=rollups.coverage_of(cells)), method=self.method)
+        rows = rollups.edges(self._edges, gateways=gateways, weighted=self.weighted)
+        return Answer(rows=rows, source=replace(self.info, coverage=self.coverage), method=self.method)
 
     def profile(self, route: Route | None, bands: Sequence[Band]) -> Answer:
         """Return PROFILE rows: bands are cut between log buckets, so that they are off by 2 % of latency at most."""
@@ -172,9 +178,12 @@ class Long:
         some = [part for part in self.draft.traces if part.last_nano >= start and part.first_nano < end]
         return pl.concat([kept, self.rollups.drafted.read(some).filter(began >= start, began < end)])
 
+    @cached_property
     def coverage(self) -> float | None:
-        """Return the share of calls that have their callee's span, of those that should."""
-        return rollups.coverage_of(self._edges)
+        """The share of calls that have their callee's span, of those that should; None when none should."""
+        fresh = self._requests.select(pl.col("covered") & pl.col("expected"), "expected").sum().row(0)
+        covered, expected = map(sum, zip(rollups.covered(self._scan("edges", HOUR_NANO)), fresh, strict=True))
+        return covered / expected if expected else None
 
     @property
     def bounds(self) -> tuple[int, int]:
@@ -184,30 +193,54 @@ class Long:
         assert end is not None
         return start, end
 
+    def overview(self, points: int) -> tuple[Answer, Answer, Answer]:
+        """Return routes, summary and series, which are worked out side by side."""
+
+        def others() -> tuple[Answer, Answer]:
+            found = self.routes(), self.summary()
+            if not self.question.conditions:
+                _ = self.coverage  # is asked for with them, and kept
+            return found
+
+        series, (routes, summary) = each(lambda ask: ask(), [(lambda: self.series(None, points),), (others,)])
+        return routes, summary, series
+
     def cells(self, wide: int) -> pl.LazyFrame:
         """Return ROUTE_CELLS that the question is about. wide: an hour where cells may be that wide, or a minute."""
         if wide not in self._cells:
-            self._cells[wide] = pl.concat(self._some_cells(wide)).collect()
+            self._cells[wide] = pl.concat([part() for part in self._some_cells(wide)]).collect()
         return self._cells[wide].lazy()
 
-    def _some_cells(self, wide: int, most: int = MAX_NANO) -> list[pl.LazyFrame]:
-        """Return the same in parts of some `most` rows, not read yet."""
-        table = self.tail.selected(self.question).lazy()
-        parts = [*self._scans("routes", wide, most), rollups.route_cells(table, MINUTE_NANO)]
-        for condition in self.question.conditions:
-            parts = [part.filter(of_call(condition)) for part in parts]
-        return parts
+    def _some_cells(self, wide: int, most: int = MAX_NANO) -> list[Callable[[], pl.LazyFrame]]:
+        """Return the same in parts of some `most` rows, not read yet; the tail, which may be under way, comes last."""
+
+        def fresh() -> pl.LazyFrame:
+            return rollups.route_cells(self.tail.selected(self.question).lazy(), MINUTE_NANO)
+
+        def asked(part: Callable[[], pl.LazyFrame]) -> pl.LazyFrame:
+            cells = part()
+            for condition in self.question.conditions:
+                cells = cells.filter(of_call(condition))
+            return cells
+
+        return [partial(asked, part) for part in (*self._scans("routes", wide, most), fresh)]
 
     @cached_property
     def _fresh_profiles(self) -> pl.DataFrame:
         table = self.tail.selected(self.question)
         spans = self.tail.calls.table.join(table.select("span"), on="span", how="semi")
         cells = profile_cells(self.tail.forest, replace(self.tail.calls, table=spans))
-        return pl.concat([cells, *self._drafted("profiles")])
+        drafted = [] if self.draft is None else [self._drafted(self.draft, "profiles")]
+        return pl.concat([cells.lazy(), *drafted]).collect()
+
+    @property
+    def _requests(self) -> pl.DataFrame:
+        """REQUESTS of what is not settled."""
+        return self.tail.about(self.question, self.tail.requests)
 
     @cached_property
     def _edges(self) -> pl.LazyFrame:
-        table = self.tail.about(self.question, self.tail.requests)
+        table = self._requests
         fresh = rollups.edge_cells(table, without_gateways(table), MINUTE_NANO)
         return pl.concat([self._scan("edges", HOUR_NANO), fresh.lazy()]).collect().lazy()
 
@@ -216,9 +249,9 @@ class Long:
         return self._scan("facts", HOUR_NANO).collect()
 
     def _scan(self, name: str, wide: int) -> pl.LazyFrame:
-        return pl.concat(self._scans(name, wide))
+        return pl.concat([scan() for scan in self._scans(name, wide)])
 
-    def _scans(self, name: str, wide: int, most: int = MAX_NANO) -> list[pl.LazyFrame]:
+    def _scans(self, name: str, wide: int, most: int = MAX_NANO) -> list[Callable[[], pl.LazyFrame]]:
         """Return the cells of the window: of hours where they are whole and may be as wide, else of minutes.
 
         most: rows of each part, about.
@@ -235,13 +268,14 @@ class Long:
             if begin < until
             for scan in tables[level].scans(begin, until, last=self.last, most=most)
         ]
-        return [*scans, *(frame.lazy() for frame in self._drafted(name))]
+        found: list[Callable[[], pl.LazyFrame]] = [partial(pl.LazyFrame.lazy, scan) for scan in scans]
+        return found if self.draft is None else [*found, partial(self._drafted, self.draft, name)]
 
-    def _drafted(self, name: str) -> list[pl.DataFrame]:
-        """Return the rows of the window that the draft has; none without it."""
+    def _drafted(self, draft: Draft, name: str) -> pl.LazyFrame:
+        """Return the rows of the window that the draft has."""
         start, end = self.bounds
         began = pl.col("start_unix_nano")
-        return [] if self.draft is None else [self.draft.table(name).filter(began >= start, began < end)]
+        return draft.table(name).filter(began >= start, began < end)
 
     @cached_property
     def info(self) -> SourceInfo:
@@ -342,4 +376,5 @@ def long_window(
     unsettled = Unsettled(source.path, left=Left(tables, settled, draft))
     if most_bytes is not None and unsettled.weight(None, None) > most_bytes:
         return None
-    return Long(aligned, tables, source, memory.get(unsettled, aligned, taught=taught), name_of(settled), draft)
+    tail = Soon(lambda: memory.get(unsettled, aligned, taught=taught))
+    return Long(aligned, tables, source, tail, name_of(settled), draft)

@@ -33,8 +33,8 @@ from tracelens.store.rollups import Part
 from tracelens.taught import Taught
 
 LEAST_ROWS = 50_000  # spans that are left: fewer are looked at in a fifth of a second
+GOING = "going"
 SUMMED = ("routes", "edges", "facts", "profiles")
-PARQUET = b"PAR1"  # how it begins
 
 
 @dataclass(frozen=True)
@@ -46,11 +46,12 @@ class Draft:
     traces: tuple[Part, ...]  # of `Rollups.drafted`: its TRACE_ROWS
     late: pl.DataFrame  # trace_id of settled traces of which spans came late: those are counted in `facts`
     held: dict[str, int]  # how many spans of each file are in it, by path
+    going: pl.DataFrame  # trace_id of those that went on: their spans are the others of these files
     evidence: Evidence
 
-    def table(self, name: str) -> pl.DataFrame:
+    def table(self, name: str) -> pl.LazyFrame:
         """Return the rows of minutes of routes, edges or facts, or of profiles, which are those of hours."""
-        return _unpacked(self.rows.filter(pl.col("name") == name).select("data").collect().item())
+        return pl.scan_parquet(self.rows.filter(pl.col("name") == name).select("data").collect().item())
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,11 @@ class Left:
         """Those files that have any that are left."""
         return [file for file in self.files if self.held.get(file.path, 0) < file.rows]
 
+    @cached_property
+    def folded(self) -> bool:
+        """Whether files that were looked at for the draft are in others now: which of their rows is not known then."""
+        return not self.held.keys() <= {file.path for file in self.files}
+
     @property
     def rows(self) -> int:
         """How many spans are left: those that come late are among them."""
@@ -93,9 +99,14 @@ class Left:
     def spans(self, columns: Collection[str], part: Range = (None, None)) -> tuple[pl.DataFrame, pl.Series]:
         """Return what is left of a range of trace ids, and the starts of spans that were passed over."""
         store, inside = self.rollups.store, within(part)
-        every = store.scan_files(in_range(self.some, part)).filter(inside)
-        passed = pl.Series(dtype=pl.Int64)
-        if self.draft is not None:
+        unknown, found, passed = self.some, [], pl.Series(dtype=pl.Int64)
+        if self.draft is not None and not self.folded:
+            known = [file for file in self.some if file.path in self.held]
+            unknown = [file for file in self.some if file.path not in self.held]
+            going = pl.col("trace_id").is_in(self.draft.going["trace_id"].implode())
+            found.append(store.scan_files(in_range(known, part)).filter(inside, going))
+        every = store.scan_files(in_range(unknown, part)).filter(inside)
+        if self.draft is not None and unknown:
             # Ids first, for most of what there is may be in the draft: then only the rows of the others are read.
             told = every.select("trace_id", start="start_time_unix_nano").collect().lazy()
             of_done, left = pl.collect_all(
@@ -106,7 +117,7 @@ class Left:
             )
             passed = of_done["start"]
             every = every.filter(pl.col("trace_id").is_in(left["trace_id"].implode()))
-        spans = with_left_out(every.select(columns)).collect()
+        spans = with_left_out(pl.concat([*found, every]).select(columns)).collect()
         begun = [part for part in self.rollups.carried.parts() if part.arrived == name_of(self.settled)]
         if begun:
             ids = self.rollups.carried.read(begun).select("trace_id").join(self._done(), on="trace_id", how="anti")
@@ -120,6 +131,8 @@ class Left:
 
         How many they are is known; which, only where no file was folded since.
         """
+        if not self.folded:
+            return passed
         read, there = {file.path for file in self.some}, {file.path for file in self.files}
         known = sum(rows for path, rows in self.held.items() if path in read or path not in there)
         return passed.sort().tail(max(len(passed) - known, 0))
@@ -138,7 +151,7 @@ def newest(rollups: Rollups, settled: int, taught: Taught = NOTHING) -> Draft | 
         return None
     rows = rollups.drafts.read(found)
     small = rows.filter(~pl.col("name").is_in(SUMMED)).select("name", "data").collect()
-    if not all(data.startswith(PARQUET) for data in small["data"]):  # of a version before, which said it otherwise
+    if GOING not in small["name"]:  # of a version before, which packed them otherwise
         return None
     frames = {name: _unpacked(data) for name, data in small.iter_rows()}
     there = {part.path: part for part in rollups.drafted.parts()}
@@ -151,6 +164,7 @@ def newest(rollups: Rollups, settled: int, taught: Taught = NOTHING) -> Draft | 
         traces=tuple(there[path] for path in paths),
         late=frames["late"],
         held=dict(frames["held"].rows()),
+        going=frames[GOING],
         evidence=Evidence(**{one.name: frames[f"evidence.{one.name}"] for one in fields(Evidence)}),
     )
 
@@ -236,13 +250,14 @@ class _Making:
             "traces": pl.DataFrame({"path": paths}, schema={"path": pl.String}),
             "late": pl.concat([*known, *self.late.values()]).unique(),
             "held": pl.DataFrame({"path": [*held], "rows": [*held.values()]}),
+            GOING: made.carried.select("trace_id"),
             **{f"evidence.{one.name}": getattr(made.evidence, one.name) for one in fields(Evidence)},
         }
         rollups = self.left.rollups
         for name in SUMMED:
             table = rollups.profiles if name == "profiles" else getattr(rollups, name)["minutes"]
-            rows = [new[name]] if before is None else [before.table(name), new[name]]
-            frames[name] = added_up(table, pl.concat(rows).lazy())
+            rows = [new[name].lazy()] if before is None else [before.table(name), new[name].lazy()]
+            frames[name] = added_up(table, pl.concat(rows))
         start = [(self.left.settled + 1) * HOUR_NANO] * len(frames)
         return pl.DataFrame(
             {"start_unix_nano": start, "name": [*frames], "data": [_packed(one) for one in frames.values()]}

@@ -142,7 +142,7 @@ class Rollup:
         return [self._within(some, start_nano, end_nano) for some in shares]
 
     def _within(self, some: Sequence[Part], start_nano: int | None, end_nano: int | None) -> pl.LazyFrame:
-        """Return the rows of files that start in [start_nano, end_nano); rows are not looked at where all of them do."""
+        """Return the rows of files that start in [start_nano, end_nano); where all do, none is looked at for it."""
         start, found = pl.col(START), self.read(some)
         if start_nano is not None and any(part.first_nano < start_nano for part in some):
             found = found.filter(start >= start_nano)
