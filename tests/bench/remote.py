@@ -22,7 +22,7 @@ def measure(spans: int) -> dict[str, float]:
             ("baseline: disk", str(Path(folder, "store"))),
         ):
             before = server.seen.total()
-            store, took = filled(location, spans)
+            store, took, _ = filled(location, spans)
             appends = store.file_count()
             figures[f"{name}: append, spans/s"] = store.span_count() / took
             figures[f"{name}: an append, ms"] = 1_000 * took / appends
