@@ -43,11 +43,11 @@ def _decoders() -> None:
 
 
 def _analysis() -> None:
-    from tracelens.analysis import findings, fixes, hops, profile, series, shares, whatif
+    from tracelens.analysis import findings, fixes, hops, profile, shares, stretches, whatif
 
     hops.warm()  # links and folds
     profile.warm()  # walks and sums
-    series.warm()
+    stretches.warm()
     shares.warm()
     whatif.warm()
     fixes.warm()

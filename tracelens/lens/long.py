@@ -21,8 +21,8 @@ from tracelens.analysis.bands import Band
 from tracelens.analysis.edges import without_gateways
 from tracelens.analysis.profile import cut
 from tracelens.analysis.rollups import HOUR_NANO, MINUTE_NANO
-from tracelens.analysis.series import series, stretches
 from tracelens.analysis.settled import profile_cells
+from tracelens.analysis.stretches import Part, series, stretches
 from tracelens.lens.analysed import Analysed, Memory, Still
 from tracelens.lens.long_profile import sums
 from tracelens.lens.question import Answer, Method, Question, SourceInfo
@@ -44,7 +44,7 @@ NO_KEYS: tuple[str, ...] = ()  # of edges and profiles
 REMEMBERED = 4
 LOOK_SECONDS = 60.0  # between two looks whether files are needed yet: those that are not are left for ten minutes
 MAX_NANO = (1 << 63) - 1
-SERIES_ROWS = 100_000  # cells of minutes that are looked at together: they stay in the processor's cache
+TOGETHER = 100_000  # cells that are looked at together: they stay in the processor's cache
 FINE = 6  # hours: stretches of a series that are shorter are made of minutes
 
 
@@ -125,12 +125,12 @@ class Long:
 
     def routes(self) -> Answer:
         """Return ROUTES rows, most impact first."""
-        rows = rollups.routes(self.cells(HOUR_NANO), weighted=self.weighted)
+        rows = rollups.routes(self.added_up, weighted=self.weighted)
         return Answer(rows=rows, source=self.info, method=self.method)
 
     def summary(self) -> Answer:
         """Return one row over the first calls of traces."""
-        rows = rollups.summary(self.cells(HOUR_NANO), weighted=self.weighted)
+        rows = rollups.summary(self.added_up, weighted=self.weighted)
         return Answer(rows=rows, source=self.info, method=self.method)
 
     def series(self, route: Route | None, points: int) -> Answer:
@@ -138,9 +138,7 @@ class Long:
         start, end = self.bounds
         wide = HOUR_NANO if (end - start) // points >= FINE * HOUR_NANO else MINUTE_NANO
         if points not in self._series:
-            # Those of minutes are many and nothing else looks at them: they are not kept.
-            cells = [lambda: self.cells(wide)] if wide == HOUR_NANO else self._some_cells(wide, SERIES_ROWS)
-            found = stretches(cells, start, end, points)
+            found = stretches(self._some_cells(wide, TOGETHER), start, end, points)
             self._series[points] = series(found, weighted=self.weighted)
         roots, each = self._series[points]
         rows = pl.concat([roots, each]) if route is None else each.filter(is_route(route))
@@ -205,19 +203,25 @@ class Long:
         series, (routes, summary) = each(lambda ask: ask(), [(lambda: self.series(None, points),), (others,)])
         return routes, summary, series
 
+    @cached_property
+    def added_up(self) -> pl.LazyFrame:
+        """ROUTE_CELLS that the question is about, all at the start of the window, so that they are few."""
+        found = stretches(self._some_cells(HOUR_NANO, TOGETHER), *self.bounds, 1, whole=True)
+        return found.cells().lazy()
+
     def cells(self, wide: int) -> pl.LazyFrame:
         """Return ROUTE_CELLS that the question is about. wide: an hour where cells may be that wide, or a minute."""
         if wide not in self._cells:
             self._cells[wide] = pl.concat([part() for part in self._some_cells(wide)]).collect()
         return self._cells[wide].lazy()
 
-    def _some_cells(self, wide: int, most: int = MAX_NANO) -> list[Callable[[], pl.LazyFrame]]:
+    def _some_cells(self, wide: int, most: int = MAX_NANO) -> list[Part]:
         """Return the same in parts of some `most` rows, not read yet; the tail, which may be under way, comes last."""
 
         def fresh() -> pl.LazyFrame:
             return rollups.route_cells(self.tail.selected(self.question).lazy(), MINUTE_NANO)
 
-        def asked(part: Callable[[], pl.LazyFrame]) -> pl.LazyFrame:
+        def asked(part: Part) -> pl.LazyFrame:
             cells = part()
             for condition in self.question.conditions:
                 cells = cells.filter(of_call(condition))
@@ -251,7 +255,7 @@ class Long:
     def _scan(self, name: str, wide: int) -> pl.LazyFrame:
         return pl.concat([scan() for scan in self._scans(name, wide)])
 
-    def _scans(self, name: str, wide: int, most: int = MAX_NANO) -> list[Callable[[], pl.LazyFrame]]:
+    def _scans(self, name: str, wide: int, most: int = MAX_NANO) -> list[Part]:
         """Return the cells of the window: of hours where they are whole and may be as wide, else of minutes.
 
         most: rows of each part, about.
@@ -268,7 +272,7 @@ class Long:
             if begin < until
             for scan in tables[level].scans(begin, until, last=self.last, most=most)
         ]
-        found: list[Callable[[], pl.LazyFrame]] = [partial(pl.LazyFrame.lazy, scan) for scan in scans]
+        found: list[Part] = [partial(pl.LazyFrame.lazy, scan) for scan in scans]
         return found if self.draft is None else [*found, partial(self._drafted, self.draft, name)]
 
     def _drafted(self, draft: Draft, name: str) -> pl.LazyFrame:

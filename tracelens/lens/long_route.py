@@ -12,18 +12,21 @@ from tracelens.lens.question import Answer, Box, Heatmap
 from tracelens.lens.routes import Route, is_route
 
 
-def _whole_calls(window: Long, route: Route, wide_nano: int = MINUTE_NANO) -> pl.DataFrame:
+def _whole_calls(cells: pl.LazyFrame, route: Route) -> pl.DataFrame:
     """Return the cells of a route's calls whose duration is known, with the duration they stand for."""
     length = histogram.estimate(pl.col("bucket")).round().cast(pl.Int64)
-    cells = window.cells(wide_nano).filter(is_route(route) & WHOLE)
-    return cells.with_columns(duration_nano=pl.min_horizontal(length, "max_nano")).collect()
+    return (
+        cells.filter(is_route(route) & WHOLE)
+        .with_columns(duration_nano=pl.min_horizontal(length, "max_nano"))
+        .collect()
+    )
 
 
 def heatmap(window: Long, route: Route, columns: int, rows: int) -> Heatmap:
     """Return the calls of a route by start and duration: both are those of their cells."""
     start, end = window.bounds
     wide = HOUR_NANO if (end - start) // columns >= 2 * HOUR_NANO else MINUTE_NANO
-    cells = _whole_calls(window, route, wide)
+    cells = _whole_calls(window.cells(wide), route)
     found = grid(
         cells["start_unix_nano"].to_numpy(),
         cells["duration_nano"].to_numpy(),
@@ -46,7 +49,7 @@ def heatmap(window: Long, route: Route, columns: int, rows: int) -> Heatmap:
 def slow_tail(window: Long, route: Route, share: float) -> Box:
     """Return the box over about the slowest `share` of a route's calls: no bucket is divided."""
     start, end = window.bounds
-    cells = _whole_calls(window, route, HOUR_NANO).sort("bucket")
+    cells = _whole_calls(window.added_up, route).sort("bucket")
     calls = int(cells["n"].sum())
     if calls == 0:
         return Box(start_nano=start, end_nano=end, low_nano=0, high_nano=0)
@@ -66,7 +69,7 @@ def exemplars(window: Long, route: Route, box: Box, limit: int) -> Answer:
     # A box begins where a heatmap's row does, which may be within a bucket.
     inside = pl.col("max_nano").is_between(box.low_nano, box.high_nano)
     rows = (
-        _whole_calls(window, route)
+        _whole_calls(window.cells(MINUTE_NANO), route)
         .filter(started >= box.start_nano // MINUTE_NANO * MINUTE_NANO, started < box.end_nano)
         .filter(inside)
         .sort("max_nano", "trace_id", descending=[True, False])

@@ -1,4 +1,4 @@
-"""The kernels of `series.py`: cells added up by stretch of time, and percentiles of what they come to."""
+"""The kernels of `stretches.py`: cells added up by stretch of time, and percentiles of what they come to."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from tracelens._kernels import kernel
 from tracelens._link import I32, I64
 
-BOOL = NDArray[np.bool_]
 F64 = NDArray[np.float64]
 UNKNOWN = -2  # the bucket of calls whose duration is unknown
 SHARES = (50, 90, 99)
@@ -50,18 +49,20 @@ def add_up(
     bucket: I32,
     n: I64,
     weight: F64,
-    error: BOOL,
+    total: I64,
+    weighted: F64,
     longest: I64,
     begin: int,
     width: int,
     points: int,
-) -> tuple[I32, I32, I32, I64, F64, F64, I64]:
-    """Return (group, stretch, bucket, n, weight, that of errors, the longest call) of each kind of cells, in order.
+) -> tuple[I32, I32, I32, I64, F64, I64, F64, I64, I64, I64, I64]:
+    """Return (group, stretch, bucket, n, weight, total, weighted, the longest call, its row) of cells added up.
 
-    begin, width, points: when the first of so many stretches begins, and how long each is. What begins before or after
-    them is of the first or of the last.
+    In order. begin, width, points: when the first of so many stretches begins, and how long each is; what begins before
+    or after them is of the first or of the last. total, weighted: empty when nobody asks for them, and zeros returned.
+    After these come (which of them, row) of rows with a call that is as long.
     """
-    groups = len(low)
+    groups, whole = len(low), len(total) > 0
     early, late = points - 1, 0
     if len(start):
         early = min(max((int(start.min()) - begin) // width, 0), points - 1)
@@ -70,17 +71,22 @@ def add_up(
     widest = 0
     for g in range(groups):
         widest = max(widest, int(high[g]) - int(low[g]) + 1)
-    calls = np.zeros(stretches * widest, np.int64)
-    heavy = np.zeros(stretches * widest, np.float64)
-    wrong = np.zeros(stretches * widest, np.float64)
-    tall = np.zeros(stretches * widest, np.int64)
+    places = stretches * widest
+    calls, heavy, tall = np.zeros(places, np.int64), np.zeros(places, np.float64), np.zeros(places, np.int64)
+    sums, heavy_sums = np.zeros(places if whole else 0, np.int64), np.zeros(places if whole else 0, np.float64)
+    best, placed = np.zeros(places if whole else 0, np.int64), np.zeros(places if whole else 0, np.int64)
     room, used = len(rows), 0
     out_group, out_stretch, out_bucket = np.empty(room, np.int32), np.empty(room, np.int32), np.empty(room, np.int32)
-    out_n, out_longest = np.empty(room, np.int64), np.empty(room, np.int64)
-    out_weight, out_wrong = np.empty(room, np.float64), np.empty(room, np.float64)
+    out_n, out_weight, out_longest = np.empty(room, np.int64), np.empty(room, np.float64), np.empty(room, np.int64)
+    kept = room if whole else 0
+    out_total, out_weighted, out_row = np.empty(kept, np.int64), np.empty(kept, np.float64), np.empty(kept, np.int64)
+    alike, alike_place, alike_row, found = 0, np.empty(kept, np.int64), np.empty(kept, np.int64), 0
     for g in range(groups):
+        if first[g] == first[g + 1]:
+            continue
         wide = int(high[g]) - int(low[g]) + 1
         row = since = until = 0  # of the stretch that a cell before was in, which is [since, until)
+        alike = found
         for k in range(first[g], first[g + 1]):
             i = rows[k]
             if start[i] < since or start[i] >= until:  # most are in the same one
@@ -88,33 +94,49 @@ def add_up(
                 since, until = begin + s * width, begin + (s + 1) * width
                 row = (s - early) * wide - int(low[g])
             at = row + int(bucket[i])
+            if whole:
+                if calls[at] == 0 or longest[i] > tall[at]:
+                    best[at] = i
+                elif longest[i] == tall[at]:
+                    alike_place[found], alike_row[found] = at, i
+                    found += 1
+                sums[at] += total[i]
+                heavy_sums[at] += weighted[i]
             calls[at] += n[i]
             heavy[at] += weight[i]
-            if error[i]:
-                wrong[at] += weight[i]
             tall[at] = max(tall[at], longest[i])
-        for at in range(stretches * wide if first[g] < first[g + 1] else 0):
+        for at in range(stretches * wide):
             if calls[at] == 0:
                 continue
             out_group[used] = g
             out_stretch[used] = early + at // wide
             out_bucket[used] = low[g] + at % wide
-            out_n[used], out_weight[used], out_wrong[used], out_longest[used] = (
-                calls[at],
-                heavy[at],
-                wrong[at],
-                tall[at],
-            )
+            out_n[used], out_weight[used], out_longest[used] = calls[at], heavy[at], tall[at]
+            calls[at], heavy[at], tall[at] = 0, 0.0, 0
+            if whole:
+                out_total[used], out_weighted[used], out_row[used] = sums[at], heavy_sums[at], best[at]
+                sums[at], heavy_sums[at], placed[at] = 0, 0.0, used
             used += 1
-            calls[at], heavy[at], wrong[at], tall[at] = 0, 0.0, 0.0, 0
+        begun = alike
+        for k in range(begun, found):  # those that are as long as the longest in the end
+            at = placed[alike_place[k]]
+            if longest[alike_row[k]] == out_longest[at]:
+                alike_place[alike], alike_row[alike] = at, alike_row[k]
+                alike += 1
+        found = alike
+    kept = used if whole else 0
     return (
         out_group[:used].copy(),
         out_stretch[:used].copy(),
         out_bucket[:used].copy(),
         out_n[:used].copy(),
         out_weight[:used].copy(),
-        out_wrong[:used].copy(),
+        out_total[:kept].copy(),
+        out_weighted[:kept].copy(),
         out_longest[:used].copy(),
+        out_row[:kept].copy(),
+        alike_place[:found].copy(),
+        alike_row[:found].copy(),
     )
 
 
