@@ -29,7 +29,7 @@ from tracelens.errors import InputError, StartError, UsageError
 from tracelens.ports import DASHBOARD, LOOPBACK, OFF, PORTS, TAKING, WORDS, flag, usual
 
 SAID = (UsageError.exit_code, InputError.exit_code, StartError.exit_code)  # of a program that has said why
-READY_SECONDS = 120.0  # the first start compiles the kernels, on a slow machine for a minute
+READY_SECONDS = 300.0  # the first start compiles the kernels: a minute, and more than two where others work, too
 STOP_SECONDS = 60.0  # draining: what is in hand is acknowledged and stored
 POLL_SECONDS = 0.05
 FREE = f"{LOOPBACK}:0"
