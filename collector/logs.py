@@ -13,6 +13,8 @@ import sys
 from datetime import UTC, datetime
 from types import TracebackType
 
+from tracelens.errors import TracelensError
+
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 CONTROL_BUT_LINES = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")  # a traceback has lines
 LINE = "%(asctime)s %(part)s %(levelname)s %(name)s: %(message)s"
@@ -23,11 +25,20 @@ def configure(form: str, part: str) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(_Json(part) if form == "json" else _Text(part))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    for name in ("uvicorn.error", "opentelemetry", "grpc"):
+    for name in ("uvicorn.error", "opentelemetry", "grpc", "botocore"):
         logging.getLogger(name).setLevel(logging.ERROR)
     if form == "json":
         logging.captureWarnings(True)
         sys.excepthook = _ended
+
+
+def failed(log: logging.Logger, what: str) -> None:
+    """Log what failed, and the error being handled: one of ours says all in a sentence, others keep their traceback."""
+    error = sys.exception()
+    if isinstance(error, TracelensError):
+        log.error("%s: %s", what, error)
+    else:
+        log.error("%s", what, exc_info=error)
 
 
 def _ended(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from polars.exceptions import PolarsError
 
+from collector import logs
 from tracelens.errors import StoreError
 from tracelens.names import NOTHING
 from tracelens.settle import Merged, Rollups, Settled, draft, let_go, merge, settle, sweep, waiting
@@ -52,7 +53,7 @@ class Maintenance:
                 wait = EVERY_SECONDS
             except (OSError, PolarsError, StoreError):
                 wait = RETRY_SECONDS
-                LOG.exception("the store cannot be cared for; the next try is in %.0f s", RETRY_SECONDS)
+                logs.failed(LOG, f"the store cannot be cared for; the next try is in {RETRY_SECONDS:.0f} s")
 
     def look(self, stop: threading.Event) -> None:
         """Settle an hour, let go of what is too old, and compact an hour: what is settled first stays counted."""

@@ -22,6 +22,7 @@ import polars as pl
 from numpy.typing import NDArray
 from polars.exceptions import PolarsError
 
+from collector import logs
 from collector.clocks import Clocks
 from collector.config import MAX_WORKERS
 from collector.data_dir import DataDir
@@ -127,7 +128,7 @@ class Writer:
         """Say once that the store takes nothing."""
         self._telemetry.commit_failed()
         if not self._failing:
-            LOG.exception("the store takes nothing; trying again every %.0f s, segments are kept", AGAIN_SECONDS)
+            logs.failed(LOG, f"the store takes nothing; trying again every {AGAIN_SECONDS:.0f} s, segments are kept")
         self._failing = True
 
     def _work(self) -> Callable[[], None] | None:
@@ -289,7 +290,7 @@ class Writer:
         except (OSError, PolarsError, StoreError):
             # A file of the store that cannot be read, or no room for the sum: storing goes on.
             self._maintain_from = now + RETRY_SECONDS
-            LOG.exception("the store's files cannot be folded; the next try is in %.0f s", RETRY_SECONDS)
+            logs.failed(LOG, f"the store's files cannot be folded; the next try is in {RETRY_SECONDS:.0f} s")
 
     def _forget(self) -> None:
         """Remove what was set aside long ago: it holds what senders sent, secrets included."""

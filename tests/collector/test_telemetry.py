@@ -31,6 +31,7 @@ from tests.ledger import request
 from tests.running import Up, eventually, up
 from tests.senders import by_grpc, by_http
 from tracelens.api import exposition
+from tracelens.errors import StoreError
 from tracelens.ports import TAKING
 
 COUNT = """
@@ -367,6 +368,20 @@ def test_what_ends_a_process_is_a_line_of_json(tmp_path: Path) -> None:
     line = orjson.loads(done.stderr)
     assert line["level"] == "critical"
     assert line["exception"].endswith("ValueError: a\nb\x00")
+
+
+def test_what_failed_is_a_sentence_when_it_is_foreseen_and_else_a_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    for error in (StoreError("s3://spans: busy %s"), ZeroDivisionError("a bug")):
+        try:
+            raise error from OSError("what lies under it")
+        except Exception:  # as the writer does
+            logs.failed(logging.getLogger("collector.test"), "it takes nothing")
+    foreseen, bug = caplog.records
+    assert foreseen.getMessage() == "it takes nothing: s3://spans: busy %s"
+    assert foreseen.exc_info is None
+    assert bug.getMessage() == "it takes nothing"
+    assert bug.exc_info is not None
+    assert bug.exc_info[0] is ZeroDivisionError
 
 
 def test_the_operators_page_has_every_metric_and_reason() -> None:
