@@ -104,11 +104,11 @@ def _writer(options: argparse.Namespace) -> int:
 
     folder = DataDir(options.data_dir)
     with folder.lock("writer.lock", wait_seconds=WAIT_SECONDS):
-        asyncio.run(_write(folder, options.store, options.config))
+        asyncio.run(_write(folder, options))
     return 0
 
 
-async def _write(folder: DataDir, store: str, settings: Path | None) -> None:
+async def _write(folder: DataDir, options: argparse.Namespace) -> None:
     """Run the writer until SIGTERM or SIGINT, and then until no sealed segment is left.
 
     On a thread of its own: a handler that sets the event in the thread that
@@ -119,14 +119,16 @@ async def _write(folder: DataDir, store: str, settings: Path | None) -> None:
     from collector.settings import retention, rules, taught
     from collector.writer import Writer
 
+    settings: Path | None = options.config
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
 
     def run() -> None:
-        writer = Writer(folder, store, rules(settings), telemetry.start(folder.metrics, "writer"))
+        told = telemetry.start(folder.metrics, "writer")
+        writer = Writer(folder, options.store, rules(settings), told, options.workers)
         writer.start()
-        caring = Maintenance(store, retention(settings), taught(settings)).start(stop)
+        caring = Maintenance(options.store, retention(settings), taught(settings)).start(stop)
         print("ready", flush=True)
         writer.run(stop)
         caring.join()

@@ -117,7 +117,7 @@ def _parts(
     config: Config, folder: DataDir, sockets: Mapping[str, socket.socket], addresses: Mapping[str, Address]
 ) -> tuple[Part, list[Part]]:
     """Return the writer and the workers, not started."""
-    common = ("--data-dir", str(folder.path), "--log-format", config.log_format)
+    common = ("--data-dir", str(folder.path), "--log-format", config.log_format, "--workers", str(config.workers))
     settings = ("--config", str(config.settings)) if config.settings else ()
     bury = partial(telemetry.bury, folder.metrics)
     writer = Part("writer", ("writer", *common, "--store", config.store, *settings), on_death=bury)
@@ -130,7 +130,7 @@ def _parts(
     workers = [
         Part(
             f"worker {n}",
-            ("worker", *common, "--number", str(n), "--workers", str(config.workers), "--doors", doors),
+            ("worker", *common, "--number", str(n), "--doors", doors),
             sockets=inherited,
             on_death=bury,
             environment=KEEP_MEMORY | {"MALLOC_TRIM_THRESHOLD_": str(64 << 20)},  # more than a burst's is given back

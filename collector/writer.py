@@ -71,10 +71,12 @@ class Restored(StoreError):
 
 
 class Writer:
-    """Moves sealed segments into a store."""
+    """Moves sealed segments into a store. workers: how many may seal some while it runs."""
 
-    def __init__(self, folder: DataDir, store: str | Path, rules: Rules, telemetry: Telemetry) -> None:
-        self._folder, self._rules, self._telemetry = folder, rules, telemetry
+    def __init__(
+        self, folder: DataDir, store: str | Path, rules: Rules, telemetry: Telemetry, workers: int = MAX_WORKERS
+    ) -> None:
+        self._folder, self._rules, self._telemetry, self._workers = folder, rules, telemetry, workers
         self._store = _opened(store, folder)
         self._numbers: dict[int, int] = {}
         self._resends = Resends(folder.seen, 0, {})
@@ -87,11 +89,13 @@ class Writer:
 
     def start(self) -> None:
         """Drop segments the store has already, and write down where each worker stands."""
-        for worker in range(MAX_WORKERS):  # all there may be: what is written down here may have been lost
-            known = self._store.committed(self._folder.application(worker))
-            if known is not None:
-                self._numbers[worker] = known
-        self._folder.write_committed({**self._folder.committed(), **self._numbers})
+        written = self._folder.committed()
+        # Not of those alone that are written down here, for that may have been lost.
+        asked = {*range(self._workers), *written}
+        asked |= {owner for owner, _, _ in wal.segments(self._folder.wal, wal.SEALED)}
+        workers = {self._folder.application(worker): worker for worker in asked}
+        self._numbers |= {workers[one]: known for one, known in self._store.all_committed(workers).items()}
+        self._folder.write_committed({**written, **self._numbers})
         self._resends = Resends(self._folder.seen, self._folder.secret(), self._numbers)
         for worker, number, path in wal.segments(self._folder.wal, wal.SEALED):
             if number <= self._numbers.get(worker, -1):

@@ -187,11 +187,11 @@ def sealed(folder: DataDir, number: int, *records: Record, worker: int = 0) -> N
     wal.seal(appender.path)
 
 
-def run_writer(folder: DataDir, store: Path) -> None:
+def run_writer(folder: DataDir, store: Path, workers: int = 1) -> None:
     """Run the writer until no segment is left."""
     stop = threading.Event()
     stop.set()
-    writer = Writer(folder, store, Rules.default(), telemetry.start(folder.metrics))
+    writer = Writer(folder, store, Rules.default(), telemetry.start(folder.metrics), workers)
     writer.start()
     writer.run(stop)
 
@@ -211,7 +211,21 @@ def test_the_writer_stores_each_segment_once_whatever_step_was_cut(tmp_path: Pat
     run_writer(folder, store)
     assert Store.open(store).span_count() == 6
     assert not list(wal.segments(folder.wal, wal.SEALED))
-    assert folder.next_number(0) == 1
+    assert (folder.next_number(0), folder.next_number(1)) == (1, 1)
+
+
+def test_a_worker_that_comes_back_goes_on_where_the_store_is(tmp_path: Path) -> None:
+    """It left nothing on disk, and what was written down of it is lost: the store knows."""
+    folder, store = DataDir(tmp_path / "data"), tmp_path / "store"
+    sealed(folder, 0, record(), worker=1)
+    run_writer(folder, store, workers=2)
+    (folder.wal / "committed.json").unlink()
+    run_writer(folder, store, workers=1)
+    run_writer(folder, store, workers=2)
+    assert folder.next_number(1) == 1
+    sealed(folder, 1, record(), worker=1)
+    run_writer(folder, store, workers=2)
+    assert Store.open(store).span_count() == 4
 
 
 def test_what_cannot_be_decoded_is_set_aside_and_costs_no_neighbour(tmp_path: Path) -> None:

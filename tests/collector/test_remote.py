@@ -83,6 +83,20 @@ def test_a_commit_that_is_taken_late_is_not_made_again_in_a_larger_one(server: s
     assert Store.open(store).span_count() == 4
 
 
+def test_a_start_asks_of_few_workers(server: s3.Server, tmp_path: Path) -> None:
+    """Each takes requests, one after the other, and sixty-four may be asked for."""
+    folder, store = DataDir(tmp_path / "data"), f"{server.bucket('few')}/store"
+    made(folder, store).start()
+
+    def requests(workers: int) -> int:
+        writer = Writer(folder, store, Rules.default(), telemetry.start(folder.metrics), workers)
+        before = server.seen["GET"]
+        writer.start()
+        return server.seen["GET"] - before
+
+    assert 0 < requests(1) <= 10 < requests(64)
+
+
 def test_a_store_that_was_at_a_url_is_not_made_anew(server: s3.Server, tmp_path: Path) -> None:
     folder = DataDir(tmp_path / "data")
     folder.remember("s3://emptied/store/")

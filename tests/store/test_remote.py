@@ -259,6 +259,20 @@ def test_the_log_is_checkpointed_and_read_from_there(
     assert server.seen["GET"] - before < 2 * commits  # each is read twice when there is no checkpoint
 
 
+def test_what_many_applications_committed_is_one_look(server: s3.Server, store: Store) -> None:
+    """A request takes tens of milliseconds, and a writer asks of sixty-four when it starts."""
+    store.append(trace("web |--|"), {"a": 3, "b": 4})
+
+    def looks(applications: list[str]) -> tuple[dict[str, int], int]:
+        before = server.seen["GET"]
+        return store.all_committed(applications), server.seen["GET"] - before
+
+    store.committed("a")  # the first look reads what came
+    (one, cost), (many, cost_of_many) = looks(["a"]), looks(["a", "b", *map(str, range(62))])
+    assert (one, many) == ({"a": 3}, {"a": 3, "b": 4})
+    assert cost_of_many <= 2 * 64 + cost, "deltalake reads two files of the log for each that is asked of"
+
+
 def told(words: str, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     """See that opening and making say so."""
     for name, value in environment.items():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -143,9 +143,14 @@ class Store:
 
     def committed(self, application: str) -> int | None:
         """Return the newest version an application has committed, and has on disk; None when it never has."""
+        return self.all_committed([application]).get(application)
+
+    def all_committed(self, applications: Iterable[str]) -> dict[str, int]:
+        """Return application -> newest version, of those that have committed: one look for all."""
         current = self._current()
         self._sync(current.version())
-        return current.transaction_version(application)
+        found = {application: current.transaction_version(application) for application in applications}
+        return {application: version for application, version in found.items() if version is not None}
 
     def append(
         self,
