@@ -71,10 +71,11 @@ def test_what_else_is_wrong_with_spans_is_counted_too() -> None:
     [
         b"\xff" * 100,
         request(3)[0][:-3],
-        message(1, message(1, b"\xff")) + request(1)[0],  # a resource
-        message(1, message(2, message(1, b"\xff"))),  # a scope
-        b"\x0b\x0c",  # a group
+        message(1, message(1, b"\xff")) + request(1)[0],
+        message(1, message(2, message(1, b"\xff"))),
+        b"\x0b\x0c",
     ],
+    ids=["rubbish", "cut off", "a resource", "a scope", "a group"],
 )
 def test_more_than_spans_cannot_be_saved(body: bytes) -> None:
     assert validate(body).error_byte >= 0 or body == b"\x0b\x0c"
