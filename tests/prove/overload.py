@@ -202,11 +202,16 @@ def overload(
             away.submit(offer, address, 0, 1).result()  # both have begun
             all_stored()
 
-            def measured(rate: float, length: float) -> tuple[Sent, float, float]:
-                """Return what was sent, and the spans that were taken a processor second, until all are stored."""
+            def measured(rate: float, length: float, beside: Sampling | None = None) -> tuple[Sent, float, float]:
+                """Return what was sent, and the spans that were taken a processor second, until all are stored.
+
+                beside: ends with the sending, for while it sends there is always something to be stored.
+                """
                 before, workers = processor_seconds(root), processor_seconds(root, "worker")
                 sent = away.submit(offer, address, rate, length).result()
                 of_workers = processor_seconds(root, "worker") - workers
+                if beside is not None:
+                    beside.stop()
                 all_stored()
                 spans = len(sent.taken) * SPANS
                 return sent, spans / (processor_seconds(root) - before), spans / of_workers
@@ -214,8 +219,7 @@ def overload(
             peak, peak_rate, peak_workers = measured(0, peak_seconds)
             requests = len(peak.taken) / peak.seconds
             sampling = Sampling(address, root)
-            flood, rate, workers = measured(TIMES * requests, seconds)
-            sampling.stop()
+            flood, rate, workers = measured(TIMES * requests, seconds, sampling)
             traces = store.scan(columns=["trace_id"]).collect()["trace_id"].value_counts()
             stored = dict(traces.iter_rows())
             alive = sorted(processes(running.data_dir, "collector")) == pids
