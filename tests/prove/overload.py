@@ -15,9 +15,10 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import grpc
 import numpy as np
@@ -202,21 +203,22 @@ def overload(
             away.submit(offer, address, 0, 1).result()  # both have begun
             all_stored()
 
-            def measured(rate: float, length: float, beside: Sampling | None = None) -> tuple[Sent, float, float]:
+            def measured(
+                rate: float, length: float, beside: AbstractContextManager[object]
+            ) -> tuple[Sent, float, float]:
                 """Return what was sent, and the spans that were taken a processor second, until all are stored.
 
                 beside: ends with the sending, for while it sends there is always something to be stored.
                 """
                 before, workers = processor_seconds(root), processor_seconds(root, "worker")
-                sent = away.submit(offer, address, rate, length).result()
-                of_workers = processor_seconds(root, "worker") - workers
-                if beside is not None:
-                    beside.stop()
+                with beside:
+                    sent = away.submit(offer, address, rate, length).result()
+                    of_workers = processor_seconds(root, "worker") - workers
                 all_stored()
                 spans = len(sent.taken) * SPANS
                 return sent, spans / (processor_seconds(root) - before), spans / of_workers
 
-            peak, peak_rate, peak_workers = measured(0, peak_seconds)
+            peak, peak_rate, peak_workers = measured(0, peak_seconds, nullcontext())
             requests = len(peak.taken) / peak.seconds
             sampling = Sampling(address, root)
             flood, rate, workers = measured(TIMES * requests, seconds, sampling)
@@ -270,7 +272,7 @@ def short(folder: Path, seconds: int, *, engine: str) -> Row:
 
 
 class Sampling:
-    """Sends small requests during an overload, and looks at how they are refused."""
+    """Sends small requests while its block lasts, and looks at how they are refused."""
 
     def __init__(self, address: str, root: int) -> None:
         self.words: Counter[str] = Counter()
@@ -279,9 +281,12 @@ class Sampling:
         self._address, self._root = address, root
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run)
-        self._thread.start()
 
-    def stop(self) -> None:
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join()
 
