@@ -280,7 +280,7 @@ def test_a_store_that_cannot_be_folded_still_takes_spans(
     stop = threading.Event()
     writer = Writer(folder, store, Rules.default(), telemetry.start(folder.metrics))
     writer.start()
-    running = threading.Thread(target=writer.run, args=(stop,))
+    running = threading.Thread(target=writer.run, args=(stop,), daemon=True)
     for number in range(2):
         Store.open(store).append(empty_but(number), {"other": number})
     damaged = Store.open(store)

@@ -121,7 +121,7 @@ def random_kills(folder: Path, times: int) -> Row:
     path = folder / "store"
     Store.open(path, create=True)
     reader, stop = Reader(path), threading.Event()
-    looking = threading.Thread(target=reader.look, args=(stop,))
+    looking = threading.Thread(target=reader.look, args=(stop,), daemon=True)
     looking.start()
     committed: dict[str, str] = {}  # batch -> hour of its arrival
     broken: list[str] = []
