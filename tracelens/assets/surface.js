@@ -1,22 +1,31 @@
 // What the components stand on: their life, elements, theme, canvas size,
 // tooltip and keys. Text is only ever set as text: span names are hostile.
 
-/** Wrap a class with `update(data, emit)` and `destroy()` as a Streamlit component. */
+const living = new Map(); // what is drawn, by its root
+
+/**
+ * Wrap a class with `update(data, emit)` and `destroy()` as a Streamlit component.
+ *
+ * It lives as long as its root is on the page. What Streamlit calls at the end is called, too, for data that newer
+ * data overtook, before or after those are drawn: whoever ended then would leave a dead drawing below a second one.
+ */
 export function component(Kind) {
-  const living = new WeakMap();
   return ({ data, parentElement, setStateValue, setTriggerValue }) => {
     const root = parentElement.querySelector('.tracelens');
-    let one = living.get(root);
-    if (!one) {
-      one = new Kind(root);
-      living.set(root, one);
-    }
-    one.update(data, { state: setStateValue, trigger: setTriggerValue });
-    return () => {
-      living.delete(root);
-      one.destroy();
-    };
+    if (!living.has(root)) living.set(root, new Kind(root));
+    living.get(root).update(data, { state: setStateValue, trigger: setTriggerValue });
+    bury();
+    return bury;
   };
+}
+
+/** End what is no longer on the page. */
+function bury() {
+  for (const [root, one] of living) {
+    if (root.isConnected) continue;
+    living.delete(root);
+    one.destroy();
+  }
 }
 
 /** Make an element. `text` becomes text, `on…` a listener, `data` its dataset, all else an attribute. */
