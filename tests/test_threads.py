@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -11,8 +11,11 @@ from tracelens import threads
 
 
 @pytest.fixture(autouse=True)
-def _processors(monkeypatch: pytest.MonkeyPatch) -> None:
+def _processors(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr("os.cpu_count", lambda: 3)
+    threads._pool.cache_clear()  # it may have been made for fewer
+    yield
+    threads._pool.cache_clear()
 
 
 @pytest.mark.parametrize("calls", [0, 1, 2, 3, 50])
@@ -30,17 +33,28 @@ def here() -> str:
     return threading.current_thread().name
 
 
-def test_work_that_is_shared_out_is_not_shared_out_again() -> None:
-    """Or all of the pool could wait for the pool."""
+def test_whoever_has_nothing_to_do_takes_of_work_that_is_shared_out_within() -> None:
+    """Two calls within one wait for each other: another thread has to come for the second."""
     both = threading.Barrier(2, timeout=10)
 
-    def outer(_: int) -> set[str]:
-        both.wait()
-        return set(threads.each(here, [() for _ in range(20)])) | {here()}
+    def outer(calls: int) -> list[int]:
+        return sorted(threads.each(lambda _: both.wait(), [(i,) for i in range(calls)]))
 
-    first, second = threads.each(outer, [(0,), (1,)])
-    assert len(first) == len(second) == 1
-    assert first != second
+    assert threads.each(outer, [(2,), (0,), (0,)]) == [[0, 1], [], []]
+
+
+def test_nobody_waits_for_those_who_wait_themselves() -> None:
+    """All of the pool asks for helpers at once, three deep, and nobody is left to help."""
+    every = threading.Barrier(3, timeout=10)
+
+    def outer(_: int) -> int:
+        every.wait()
+        return sum(threads.each(middle, [(i,) for i in range(20)]))
+
+    def middle(i: int) -> int:
+        return sum(threads.each(lambda j: i * j, [(j,) for j in range(20)]))
+
+    assert threads.each(outer, [(0,), (1,), (2,)]) == [190 * 190] * 3
 
 
 def fails_first(ended: list[int]) -> Callable[[int], None]:

@@ -1,8 +1,8 @@
 """Threads: work of kernels, which leave the interpreter's lock, on all processors.
 
 Owns the one pool. It stays: threads that are begun for each stretch of work
-took a sixth of what linking takes. Who asks works, too, and what is asked for
-by work that is shared out already is not shared out again.
+took a sixth of what linking takes. Who asks works, too, and waits for none that
+has not begun: work that is shared out may share out its own.
 """
 
 from __future__ import annotations
@@ -17,8 +17,6 @@ from typing import Any, Generic, TypeVar
 from tracelens import stopping
 
 R = TypeVar("R")
-
-_within = threading.local()
 
 
 def processors() -> int:
@@ -64,18 +62,14 @@ def each(work: Callable[..., R], calls: Sequence[tuple[Any, ...]]) -> list[R]:
     """
     helpers = min(processors(), len(calls)) - 1
     stopping.look()
-    if helpers < 1 or getattr(_within, "shared", False):
+    if helpers < 1:
         return [work(*call) for call in calls]
     found: dict[int, R] = {}
     waiting = iter(range(len(calls)))  # which all of them draw from
 
     def run() -> None:
-        _within.shared = True
-        try:
-            for i in waiting:
-                found[i] = work(*calls[i])
-        finally:
-            _within.shared = False
+        for i in waiting:
+            found[i] = work(*calls[i])
 
     begun: list[Future[None]] = [_pool().submit(run) for _ in range(helpers)]
     try:

@@ -248,8 +248,7 @@ def test_removed_files_go_after_their_grace_and_needed_ones_stay(store: Store) -
     assert store.scan().collect().height == 30
 
 
-def test_the_log_is_checkpointed_and_read_from_there(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tracelens.store.table.CHECKPOINT_EVERY", 10)
+def test_the_log_is_checkpointed_and_read_from_there(store: Store) -> None:
     for number in range(25):
         store.append(trace("web |--|"), {"a": number})
     log = store.path / "_delta_log"

@@ -25,6 +25,7 @@ Array = npt.NDArray[Any]
 Part = Callable[[], pl.LazyFrame]  # ROUTE_CELLS, asked for when they are looked at
 KIND = pl.Schema({name: ROUTE_CELLS[name] for name in ROUTE_PARTS if name != "bucket"})
 ROUTE = ("service", "route")
+TOLD_APART = (*ROUTE, "is_root", "error")  # what a course needs of it
 COUNTED = ("start_unix_nano", "bucket", "n", "weight")
 SUMS = ("sum_nano", "weighted_nano")
 
@@ -34,7 +35,7 @@ class Stretches:
     """Cells added up by stretches of time; those of a kind may be several rows."""
 
     starts: Array  # of the stretches, nanoseconds
-    kinds: pl.DataFrame  # KIND, of which some are equal
+    kinds: pl.DataFrame  # KIND, or TOLD_APART alone; some are equal
     kind: Array  # of each row, which of them it is
     stretch: Array
     bucket: Array  # UNKNOWN of censored calls
@@ -67,7 +68,7 @@ def stretches(cells: Iterable[Part], start_nano: int, end_nano: int, points: int
     """Return cells added up by `points` equal stretches of [start, end).
 
     cells: one part at least, looked at in their order, some side by side; cells of a kind may be in several.
-    whole: with sums and trace ids.
+    whole: with sums and trace ids, and by all of KIND.
     """
     width = max((end_nano - start_nano) // points, 1)
     parts = each(_added_up, [(part, start_nano, width, points, whole) for part in cells])
@@ -92,27 +93,27 @@ def stretches(cells: Iterable[Part], start_nano: int, end_nano: int, points: int
 def _added_up(
     part: Part, start_nano: int, width_nano: int, points: int, whole: bool
 ) -> tuple[pl.DataFrame, Sequence[Array], pl.Series]:
-    """Return KIND rows; of what they are added up to which of them, stretch, and so on; and trace ids."""
-    names = pl.col(KIND.names())
+    """Return rows of kinds; of what they are added up to which of them, stretch, and so on; and trace ids."""
+    kind = KIND.names() if whole else TOLD_APART
     read = (
         part()
         .select(
-            *KIND,
+            *kind,
             *COUNTED[:1],
             pl.col("bucket").fill_null(UNKNOWN),
             *COUNTED[2:],
             *((*SUMS, "trace_id") if whole else ()),
             pl.col("max_nano").fill_null(0),
             # Cells of one kind stand beside each other: names are looked at once for all of them.
-            begins=pl.any_horizontal(names.ne_missing(names.shift())),
+            run=pl.struct(*kind).rle_id(),
         )
         .collect()
     )
-    begins = read["begins"].to_numpy().copy()
-    begins[:1] = True
-    named = read.select(names.gather(np.flatnonzero(begins)))
+    run = read["run"].to_numpy()
+    begins = np.flatnonzero(np.append(True, run[1:] != run[:-1])[: len(run)])
+    named = read.select(pl.col(kind).gather(begins))
     kinds = named.unique(maintain_order=True)
-    group = _numbers(named, kinds)[np.cumsum(begins) - 1]
+    group = _numbers(named, kinds)[run]
     start, bucket, n, weight = (_column(read[name]) for name in COUNTED)
     total, weighted = (_column(read[name] if whole else pl.Series(dtype=ROUTE_CELLS[name])) for name in SUMS)
     longest = _column(read["max_nano"])

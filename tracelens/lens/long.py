@@ -194,13 +194,12 @@ class Long:
     def overview(self, points: int) -> tuple[Answer, Answer, Answer]:
         """Return routes, summary and series, which are worked out side by side."""
 
-        def others() -> tuple[Answer, Answer]:
-            found = self.routes(), self.summary()
-            if not self.question.conditions:
-                _ = self.coverage  # is asked for with them, and kept
-            return found
+        def coverage() -> object:
+            return None if self.question.conditions else self.coverage  # is asked for with them, and kept
 
-        series, (routes, summary) = each(lambda ask: ask(), [(lambda: self.series(None, points),), (others,)])
+        needed = [(lambda: self.series(None, points),), (coverage,), (lambda: self.added_up,)]
+        series, *_ = each(lambda ask: ask(), needed)
+        routes, summary = each(lambda ask: ask(), [(self.routes,), (self.summary,)])
         return routes, summary, series
 
     @cached_property

@@ -78,20 +78,24 @@ class Rollups:
         return (*self.routes.values(), *self.edges.values(), *self.facts.values(), self.profiles)
 
     @property
+    def answering(self) -> tuple[Rollup, ...]:
+        """The tables of what is settled that answers are read from."""
+        return (self.traces, *self.summed)
+
+    @property
     def every(self) -> tuple[Rollup, ...]:
         """All tables of what is settled."""
-        return (self.traces, self.carried, *self.summed)
+        return (*self.answering, self.carried)
 
     def settled(self) -> int:
         """Return the number of the last hour of arrival that all tables hold, hours since 1970; -1 for none."""
-        tables = (self.traces, *self.summed)
-        return min(each(Rollup.settled, [(table,) for table in tables]))  # opening one waits for its log
+        return min(each(Rollup.settled, [(table,) for table in self.answering]))  # opening one waits for its log
 
     def still(self) -> Rollups:
-        """Return the tables as they are now; see `Rollup.still`."""
-        now = {table.name: table for table in each(Rollup.still, [(table,) for table in self.every])}
+        """Return the tables that answers are read from as they are now; see `Rollup.still`."""
+        now = {table.name: table for table in each(Rollup.still, [(table,) for table in self.answering])}
         found = copy.copy(self)
-        for name in ("traces", "carried", "profiles"):
+        for name in ("traces", "profiles"):
             object.__setattr__(found, name, now[getattr(self, name).name])
         for name in ("drafts", "drafted"):  # in this order: a draft names files of traces that were there before
             object.__setattr__(found, name, getattr(self, name).still())
@@ -102,7 +106,7 @@ class Rollups:
 
     def have(self, still: Rollups) -> bool:
         """Whether all files of the tables as they were are needed yet."""
-        then, now = ((*one.every, one.drafts, one.drafted) for one in (still, self))
+        then, now = ((*one.answering, one.drafts, one.drafted) for one in (still, self))
         return all(set(old.parts()) <= set(new.parts()) for old, new in zip(then, now, strict=True))
 
 

@@ -43,7 +43,6 @@ class Place(Protocol):
 
     options: dict[str, str] | None  # for deltalake
     reading: dict[str, Any] | None  # for polars
-    checkpoint_every: int  # commits
     look_seconds: float  # between two looks for what can be folded
     sweep_seconds: float  # between two looks for what can be removed
 
@@ -81,7 +80,6 @@ def place_of(location: str | Path) -> Place:
 class Folder:
     """A folder on local disk."""
 
-    checkpoint_every = 100  # a reader then opens one Parquet file and at most so many JSON ones
     look_seconds = 0.0
     sweep_seconds = 60.0
 
@@ -196,7 +194,6 @@ class Folder:
 class Remote:
     """A URL of object storage. Who may ask it, and where it answers, stands in the usual environment variables."""
 
-    checkpoint_every = 10  # an append reads the log anew, each commit of it with two requests
     look_seconds = 5.0  # a request each
     sweep_seconds = HOUR_SECONDS  # a request lists one hour
 

@@ -23,7 +23,7 @@ from deltalake.transaction import AddAction, RemoveAction
 
 from tracelens.errors import StoreError
 from tracelens.store.places import Place, Swept
-from tracelens.store.table import CONFIGURATION, RACES
+from tracelens.store.table import CHECKPOINT_EVERY, CONFIGURATION, RACES
 
 FOLDER = "_rollups"  # readers of Delta pass over what begins so
 ARRIVED = "arrived"  # the hour of arrival its rows were made of, as a partition
@@ -32,7 +32,6 @@ ROW_GROUP = 50_000
 APPLICATION = "settle"
 START = "start_unix_nano"
 HOUR_FILE, DAY_FILE = "part", "day"  # how the names of files begin
-CHECKPOINT_EVERY = 10  # commits, an hour of arrival each: what a reader who comes anew has to go through
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from tracelens.store.places import Folder, Place, Swept, place_of
 
 DESCRIPTION = "TraceLens spans, format "
 FORMAT = 1  # of what this program writes; stores from before it was told say nothing
-CHECKPOINT_EVERY = 100  # commits, or more often where reading them takes longer
+CHECKPOINT_EVERY = 10  # commits: an append reads anew those that no checkpoint sums up, and so does who opens it
 CONFIGURATION = {
     "delta.checkpointInterval": "1000000",  # ours, synced, instead of deltalake's own
     "delta.logRetentionDuration": "interval 1 hours",  # nobody travels back in time here
@@ -257,8 +257,7 @@ class Store:
             )
         current = self._current()
         self._sync(current.version())
-        every = min(CHECKPOINT_EVERY, self.place.checkpoint_every)
-        if current.version() // every > before // every:
+        if current.version() // CHECKPOINT_EVERY > before // CHECKPOINT_EVERY:
             with self.place.told():
                 current.create_checkpoint()
                 self.place.sync_checkpoint(current.version())
