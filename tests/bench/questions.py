@@ -35,6 +35,7 @@ HOUR_NANO = 3_600 * 10**9
 FIRST = 1_767_571_200 * 10**9  # 2026-01-05T00:00:00Z
 RUNS = 5
 REQUEST = "attr:guid:x-request-id"
+IDS = "ids"
 QUESTIONS = ("overview", "route", "map", "search", "filter", "trace")
 
 
@@ -90,8 +91,7 @@ def _hour(once: pl.DataFrame, spans: int, hour: int, begin: int, rng: np.random.
 
 def ask(folder: Path, question: str) -> dict[str, Any]:
     """Return milliseconds, cold and warm, and the peak of memory, of one question."""
-    one = Store.open(folder).scan(columns=["trace_id", REQUEST]).drop_nulls().head(1).collect()
-    trace, request = one["trace_id"][0].hex(), one[REQUEST][0]
+    trace, request = _of_process(folder, IDS)  # this one reads nothing before it is asked
     every = Question()
 
     def overview(lens: Lens) -> object:
@@ -135,6 +135,18 @@ def ask(folder: Path, question: str) -> dict[str, Any]:
     }
 
 
+def ids(folder: Path) -> tuple[str, str]:
+    """Return the ids of a trace and of a request."""
+    one = Store.open(folder).scan(columns=["trace_id", REQUEST]).drop_nulls().head(1).collect()
+    return one["trace_id"][0].hex(), one[REQUEST][0]
+
+
+def _of_process(folder: Path, what: str) -> Any:
+    """Return what a process of its own says to a question, or IDS."""
+    command = [sys.executable, "-m", "tests.bench.questions", "--ask", what, "--store", str(folder)]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
 def peak() -> int:
     """Return the most memory this process has had, bytes."""
     (told,) = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
@@ -151,8 +163,7 @@ def grow(most: int, *, month: bool) -> list[dict[str, Any]]:
             store = filled(path, spans, hours)
             size = sum(file.size for file in store.files()) / store.span_count()
             for question in QUESTIONS:
-                command = [sys.executable, "-m", "tests.bench.questions", "--ask", question, "--store", str(path)]
-                told = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+                told = _of_process(path, question)
                 rows.append({"spans": spans, "hours": hours, "question": question, "size": size, **told})
                 print(
                     f"{spans:>11,} spans, {hours:>3} h, {question:<9} "
@@ -209,11 +220,11 @@ def main() -> None:
     parser.add_argument("--most", type=int, default=1_000_000)
     parser.add_argument("--plot", type=Path)
     parser.add_argument("--day", action="store_true", help="of a day only: a month takes most of an hour to fill")
-    parser.add_argument("--ask", choices=QUESTIONS, help=argparse.SUPPRESS)
+    parser.add_argument("--ask", choices=(IDS, *QUESTIONS), help=argparse.SUPPRESS)
     parser.add_argument("--store", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.ask:
-        print(json.dumps(ask(options.store, options.ask)))
+        print(json.dumps(ids(options.store) if options.ask == IDS else ask(options.store, options.ask)))
         return
     rows = grow(options.most, month=not options.day)
     if options.plot:
