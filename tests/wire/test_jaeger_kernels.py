@@ -251,6 +251,9 @@ ODD = {
     "empty": b"{}",
     "an empty list": b"[]",
     "a word": b"nul",
+    "a mark of byte order": b"\xef\xbb\xbf" + PLAIN,
+    "a mark of byte order behind white space": b" \xef\xbb\xbf" + PLAIN,
+    "two marks of byte order": 2 * b"\xef\xbb\xbf" + PLAIN,
 }
 
 

@@ -127,8 +127,8 @@ def write(
         to = begin + state[USED]
         follower = names + state[FOLLOWED]
         at, form = blank(base + starts[i]), PART
-        if not parts:
-            at, form = head(at)
+        if not parts:  # of which nothing stands before a mark of byte order, not even white space
+            at, form = head(base + starts[i])
         if at < 0 or not is_unicode(base + starts[i], base + stops[i]):
             return
         more = True
