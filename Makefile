@@ -39,7 +39,7 @@ test: $(VENV)/.test  ## everything that must hold, with real Envoy and real Chro
 	@$(MAKE) --no-print-directory lint
 	$(BIN)/python -m pytest --durations=25 --durations-min=2
 
-quick: $(VENV)/.test lint  ## under a minute: lint, types, unit tests; neither Envoy nor Chromium
+quick: $(VENV)/.test lint  ## about a quarter of an hour: lint, types, unit tests; neither Envoy nor Chromium
 	$(BIN)/python -m pytest -q -x $(UNIT)
 
 lint: $(VENV)/.test  ## ruff, mypy, import contracts
